@@ -1,0 +1,46 @@
+"""lens: models, sites, tokens and the collection of activations.
+
+>>> import lens
+>>> model = lens.load("organism")                                   # doctest: +SKIP
+>>> acts = lens.collect(model, lens.data.load("honesty"), sites="resid_post", span="prompt[-1]")  # doctest: +SKIP
+"""
+
+from lens import data
+from lens.activations import Activations
+from lens.collect import collect
+from lens.errors import ArtifactError, DataError, LensError, ModelError, SiteError, SpanError
+from lens.examples import Examples
+from lens.load import load, wrap
+from lens.model import Model
+from lens.sites import Site
+from lens.spans import Span
+from lens.tokens import TokenView
+
+
+def show_tokens(model: Model, prompt: object, response: str | None = None, *, span: str = "all") -> TokenView:
+    """The tokens of one example with those that `span` reads or steers marked.
+
+    Prints with [brackets]; shows a highlight in Jupyter. Raises SpanError where the span selects none.
+    """
+    return model.show_tokens(prompt, response, span=span)
+
+
+__all__ = [
+    "Activations",
+    "ArtifactError",
+    "DataError",
+    "Examples",
+    "LensError",
+    "Model",
+    "ModelError",
+    "Site",
+    "SiteError",
+    "Span",
+    "SpanError",
+    "TokenView",
+    "collect",
+    "data",
+    "load",
+    "show_tokens",
+    "wrap",
+]

@@ -1,0 +1,166 @@
+"""Activations: one array per site, beside the examples they were read from."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens.errors import ArtifactError, SiteError, available
+from lens.examples import Examples
+from lens.sites import Site
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where activations came from: enough to tell whether two sets belong together."""
+
+    model: str
+    fingerprint: str
+    span: str
+    pool: str
+    data: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What was read at each site.
+
+    arrays[site]: `[n, d_model]` float32 (`[n, tokens, d_model]` with pool "none", then `mask[n, tokens]` says
+    which are real). norms[site]: `[n]`, the mean norm of the tokens read, BOS excluded (nan where only BOS was
+    read). examples: the table the rows belong to.
+
+    >>> acts["resid_post.2"].shape          # doctest: +SKIP
+    torch.Size([400, 128])
+    """
+
+    arrays: Mapping[Site, Float[Tensor, "n *tokens d"]]
+    norms: Mapping[Site, Float[Tensor, " n"]]
+    examples: Examples
+    source: Source
+    mask: Bool[Tensor, "n tokens"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __repr__(self) -> str:
+        width = next(iter(self.arrays.values())).shape[-1]
+        return (
+            f"Activations({len(self)} rows × {width} at {available(self.sites)}; span {self.source.span!r}, "
+            f"pool {self.source.pool!r}, model {self.source.model!r})"
+        )
+
+    @property
+    def sites(self) -> list[Site]:
+        return list(self.arrays)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.examples.labels
+
+    @property
+    def groups(self) -> np.ndarray:
+        return self.examples.groups
+
+    def site(self, site: str | Site) -> Site:
+        """The site meant by a name. Raises SiteError where it was not collected."""
+        named = {str(known): known for known in self.arrays}
+        if str(site) not in named:
+            raise SiteError(f"No activations at {str(site)!r}; collected: {available(named)}.")
+        return named[str(site)]
+
+    def __getitem__(self, site: str | Site) -> Tensor:
+        return self.arrays[self.site(site)]
+
+    def numpy(self, site: str | Site) -> Float[np.ndarray, "n d"]:
+        """Pooled activations at one site for scikit-learn. Raises SiteError for unpooled ones."""
+        array = self[site]
+        if array.ndim != 2:
+            raise SiteError(f"Activations at {site} are unpooled, {list(array.shape)}; collect with a pool.")
+        return array.numpy()
+
+    def residual_norm(self, site: str | Site) -> float:
+        """Mean norm of the tokens read at a site, BOS excluded."""
+        return float(torch.nanmean(self.norms[self.site(site)]))
+
+    def select(self, rows: "np.ndarray | pd.Series") -> "Activations":
+        """The rows of a boolean mask or list of row numbers."""
+        chosen = np.asarray(rows)
+        index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
+        return replace(
+            self,
+            arrays={site: array[index] for site, array in self.arrays.items()},
+            norms={site: norm[index] for site, norm in self.norms.items()},
+            examples=self.examples.select(index.numpy()),
+            mask=None if self.mask is None else self.mask[index],
+        )
+
+    def where(self, **values: Any) -> "Activations":
+        """The rows whose columns have these values, as `Examples.where`."""
+        numbered = Examples(self.examples.frame.assign(**{_ROW: range(len(self))}))
+        return self.select(numbered.where(**values).frame[_ROW].to_numpy())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `arrays.safetensors`, `examples.jsonl` and `meta.json` into a folder, which appears at once."""
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        part = folder.with_name(folder.name + ".part")
+        part.mkdir(parents=True, exist_ok=True)
+        tensors = {f"array/{site}": array.contiguous() for site, array in self.arrays.items()}
+        tensors |= {f"norm/{site}": norm.contiguous() for site, norm in self.norms.items()}
+        if self.mask is not None:
+            tensors["mask"] = self.mask
+        save_file(tensors, part / "arrays.safetensors")
+        self.examples.frame.to_json(part / "examples.jsonl", orient="records", lines=True, force_ascii=False)
+        sites = [str(site) for site in self.arrays]
+        meta = {"format": FORMAT, "sites": sites, "source": self.source.__dict__}
+        (part / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        if folder.exists():
+            for name in ("arrays.safetensors", "examples.jsonl", "meta.json"):
+                os.replace(part / name, folder / name)
+            part.rmdir()
+        else:
+            os.replace(part, folder)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Activations":
+        """Read what `save` wrote. Raises ArtifactError: files missing, unknown format, or rows that disagree."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            tensors = load_file(folder / "arrays.safetensors")
+            lines = (folder / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ArtifactError(f"{folder} holds no readable activations: {error}") from error
+        if meta.get("format") != FORMAT:
+            raise ArtifactError(f"{folder}: format {meta.get('format')!r}; this version reads format {FORMAT}.")
+        examples = Examples(pd.DataFrame([json.loads(line) for line in lines]))
+        sites = [Site(name.split(".")[0], int(name.split(".")[1])) for name in meta["sites"]]
+        loaded = cls(
+            arrays={site: tensors[f"array/{site}"] for site in sites},
+            norms={site: tensors[f"norm/{site}"] for site in sites},
+            examples=examples,
+            source=Source(**meta["source"]),
+            mask=tensors.get("mask"),
+        )
+        if any(len(array) != len(examples) for array in loaded.arrays.values()):
+            raise ArtifactError(f"{folder}: arrays and examples have different numbers of rows.")
+        return loaded
+
+
+_ROW = "__row__"

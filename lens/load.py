@@ -1,0 +1,111 @@
+"""Where models come from: the embedded organism, a folder, the Hugging Face hub, or the user's own hands."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lens.errors import ModelError, available
+from lens.model import Model
+from lens.organisms import names as organism_names
+from lens.organisms import path as organism_path
+
+HUB_TIMEOUT_S = 5.0
+
+
+def load(
+    name: str | Path = "organism",
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "auto",
+) -> Model:
+    """Load a model: `"organism"` (ships with the package), a local folder, or a hub id.
+
+    device: where to put it; by default CUDA where present, else CPU. dtype: `"auto"` keeps the checkpoint's
+    own (float16 becomes float32 on a CPU, which computes float16 slowly); or a torch dtype or its name.
+
+    Raises ModelError: a folder without a model, a hub id that cannot be fetched, an unknown dtype, or an
+    architecture that no adapter knows.
+    """
+    import transformers
+
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    wanted = _dtype(dtype)
+    source = _source(str(name))
+    config = transformers.AutoConfig.from_pretrained(source)
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    if config.is_encoder_decoder:
+        raise ModelError(f"{name}: {architecture} is an encoder-decoder; causal models and encoders are supported.")
+    causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    decoder = causal and not architecture.endswith(("Model", "ForMaskedLM"))
+    factory = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
+    if architecture.endswith("ForMaskedLM"):
+        factory = transformers.AutoModelForMaskedLM
+    hf = factory.from_pretrained(source, dtype=wanted)
+    if wanted == "auto" and target.type == "cpu" and hf.dtype == torch.float16:
+        hf = hf.float()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{name}: the model has no tokenizer that can be loaded ({error!s:.200}). Save one into the folder, "
+            "or use lens.wrap(hf_model, tokenizer)."
+        ) from error
+    return Model(hf.to(target), tokenizer, name=str(name))
+
+
+def wrap(hf: nn.Module, tokenizer: Any, *, name: str | None = None) -> Model:
+    """Wrap a live Hugging Face model and its tokenizer; neither is changed (the model is put in eval mode).
+
+    Raises ModelError where no TransformerLens adapter knows the architecture.
+    """
+    return Model(hf, tokenizer, name=name or getattr(hf, "name_or_path", "") or type(hf).__name__)
+
+
+def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+    if isinstance(dtype, torch.dtype) or dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype):
+        raise ModelError(f"Unknown dtype {dtype!r}; available: auto, float32, bfloat16, float16.")
+    return found
+
+
+def _source(name: str) -> str:
+    if name == "organism" or name.startswith("organism:"):
+        member = name.partition(":")[2] or "trained"
+        if member not in organism_names():
+            raise ModelError(f"No organism {member!r}; available: {available(organism_names())}.")
+        return str(organism_path(member))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            files = [path.name for path in sorted(folder.iterdir())]
+            raise ModelError(f"Folder {name!r} holds no config.json; files there: {available(files)}.")
+        return str(folder)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"No folder {name!r}. Give a folder with a Hugging Face model, a hub id, or 'organism'.")
+    _check_hub(name)
+    return name
+
+
+def _check_hub(name: str) -> None:
+    """Fail within seconds, not after a minute of retries, where a hub id can be had neither from the cache nor
+    from the hub."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    how = "Download it elsewhere and give its folder (lens.load('path/to/folder')), or use 'organism'."
+    try:
+        cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
+        if isinstance(cached, str) and os.path.isfile(cached):
+            return
+        huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+    except HFValidationError:
+        raise ModelError(f"{name!r} is neither a folder nor a hub id (owner/name). {how}") from None
+    except HfHubHTTPError as error:
+        raise ModelError(f"The hub does not give {name!r}: {error!s:.200} {how}") from error
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"{name!r} is no local folder, and the hub cannot be reached ({error!s:.120}). {how}") from error

@@ -1,0 +1,285 @@
+"""Model: an untouched Hugging Face model with named places to read and write."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lens.adapters import build_bridge, find_parts
+from lens.errors import ModelError, SiteError
+from lens.sites import Kind, Site, resolve
+from lens.tokens import Batch, Row, TokenView, encode, encode_all, selected
+
+Hook = Callable[[Tensor], Tensor | None]
+SAMPLES_PER_TENSOR = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The batch now running: which rows of the table it holds, where each prompt ends, and where the text ends
+    (None while it is being generated)."""
+
+    rows: Int[Tensor, " batch"]
+    prompt_length: Int[Tensor, " batch"]
+    length: Int[Tensor, " batch"] | None
+
+
+class Model:
+    """A Hugging Face causal language model (or encoder) and its tokenizer, left as they are.
+
+    Made by `lens.load` and `lens.wrap`. Reading and steering put hooks on the model's own modules, so its
+    attention kernels, numerics and `save_pretrained` stay Hugging Face's.
+
+    hf, tokenizer: the wrapped objects. n_layers, d_model: blocks and width. context: longest text in tokens
+    (None where the model sets no limit). edits: weight edits now in force, by their identifiers.
+    """
+
+    def __init__(self, hf: nn.Module, tokenizer: Any, *, name: str) -> None:
+        self.hf, self.tokenizer, self.name = hf, tokenizer, name
+        hf.eval()
+        self.parts = find_parts(hf)
+        self.blocks: nn.ModuleList = hf.get_submodule(self.parts.blocks)  # type: ignore[assignment]
+        config = hf.config.get_text_config()  # type: ignore[operator, union-attr]
+        self.n_layers = len(self.blocks)
+        self.d_model: int = config.hidden_size
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self.is_encoder = not hf.can_generate()  # type: ignore[operator]
+        self.layout: Layout | None = None
+        self.edits: list[str] = []
+        self._unedited: str | None = None
+        self._checked: frozenset[str] = frozenset()
+        self._bridge: tuple[tuple[str, ...], Any] | None = None
+
+    def __repr__(self) -> str:
+        kind = "encoder" if self.is_encoder else "causal LM"
+        return (
+            f"Model({self.name!r}, {type(self.hf).__name__}, {kind}: {self.n_layers} blocks of width "
+            f"{self.d_model}, {self.dtype}, {self.device})"
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.hf.parameters()).dtype
+
+    @property
+    def pad_id(self) -> int:
+        candidates = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(token for token in candidates if token is not None)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model from others: architecture, parameter names and shapes, and 64 evenly spaced
+        values of every tensor. A change that leaves all sampled values alone is not seen; a dtype that keeps
+        the checkpoint's values does not count. Weight edits made by `steering.edit` are appended by name."""
+        return "+".join([self.base_fingerprint, *self.edits])
+
+    @property
+    def base_fingerprint(self) -> str:
+        """The fingerprint without the edits now in force."""
+        return self._unedited or self._weights_hash()
+
+    def note_edit(self, name: str) -> None:
+        """Called before weights are edited: from here on the fingerprint is the base's plus this name."""
+        self._unedited = self.base_fingerprint
+        self.edits.append(name)
+
+    def forget_edit(self, name: str) -> None:
+        """Called after an edit was undone."""
+        self.edits.remove(name)
+        if not self.edits:
+            self._unedited = None
+
+    def _weights_hash(self) -> str:
+        digest = hashlib.sha256(type(self.hf).__name__.encode())
+        with torch.no_grad():
+            for name, parameter in self.hf.named_parameters():
+                flat = parameter.detach().reshape(-1)
+                step = max(1, flat.numel() // SAMPLES_PER_TENSOR)
+                digest.update(f"{name}{tuple(parameter.shape)}".encode())
+                digest.update(flat[::step][:SAMPLES_PER_TENSOR].float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def bridge(self) -> Any:
+        """A TransformerLens `TransformerBridge` on the same parameters, built on first use and after an edit:
+        heads, attention patterns, logit lens, patching."""
+        edits = tuple(self.edits)
+        if self._bridge is None or self._bridge[0] != edits:
+            self._bridge = (edits, build_bridge(self.hf, self.tokenizer, self.name))
+        return self._bridge[1]
+
+    @cached_property
+    def trunk(self) -> nn.Module:
+        """The innermost module that holds the blocks and is called with token ids and the attention mask."""
+        path = self.parts.blocks
+        while path:
+            path = path.rpartition(".")[0]
+            module = self.hf.get_submodule(path)
+            if "input_ids" in inspect.signature(module.forward).parameters:
+                return module
+        raise ModelError(f"{type(self.hf).__name__}: no module around {self.parts.blocks!r} takes input_ids.")
+
+    def sites(self, sites: "str | Site | Sequence[str | Site]") -> list[Site]:
+        """Expand and check sites. Raises SiteError: unknown, or not offered by this architecture."""
+        found = resolve(sites, n_layers=self.n_layers)
+        for site in found:
+            self._place(site)
+        inner = frozenset(site.kind for site in found) & {"attn_out", "mlp_out", "resid_mid"}
+        if inner - self._checked:
+            self._check_writers(inner)
+        return found
+
+    def attach(self, site: Site, hook: Hook) -> Any:
+        """Put a function on a site: it is given `[batch, pos, d_model]` and returns None, or what to put there.
+
+        Returns a handle with `.remove()`.
+        """
+        module, end = self._place(site)
+        if end == "input":
+            return module.register_forward_pre_hook(_input_hook(hook), with_kwargs=True)
+        return module.register_forward_hook(_output_hook(hook))
+
+    def _place(self, site: Site) -> tuple[nn.Module, Literal["input", "output"]]:
+        block, parts = self.blocks[site.layer], self.parts
+        names: dict[str, tuple[str | None, Literal["input", "output"]]] = {
+            "resid_pre": ("", "input"),
+            "attn_out": (parts.attn_norm or parts.attn, "output"),
+            "resid_mid": (parts.mid, "input"),
+            "mlp_out": (parts.mlp_norm or parts.mlp, "output"),
+            "resid_post": ("", "output"),
+        }
+        name, end = names[site.kind]
+        if name is None or (self.is_encoder and name):
+            raise SiteError(
+                f"{site.kind} is not a separate place in {type(self.hf).__name__}; available: resid_pre, resid_post."
+            )
+        return block.get_submodule(name), end
+
+    def _check_writers(self, kinds: frozenset[str]) -> None:
+        """Run a few tokens and see that parts add up: an adapter's name for a part does not say that the part's
+        output goes into the stream unchanged, nor that the MLP reads what attention has written."""
+        read: list[Kind] = ["resid_pre", "attn_out", "mlp_out", "resid_post"]
+        read += ["resid_mid"] if "resid_mid" in kinds else []
+        sites = [Site(kind, layer) for layer in range(self.n_layers) for kind in read]
+        seen: dict[Site, Tensor] = {}
+
+        def keep(site: Site) -> Hook:
+            def hook(h: Tensor) -> None:
+                # A copy: some blocks add to it in place afterwards.
+                seen[site] = h.detach().float().clone()
+
+            return hook
+
+        handles = [self.attach(site, keep(site)) for site in sites]
+        ids = torch.tensor([[self.pad_id, *range(min(5, self.hf.config.vocab_size))]], device=self.device)
+        try:
+            with torch.no_grad():
+                self.hf(input_ids=ids, use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        tolerance = 1e-4 if self.dtype == torch.float32 else 2e-2
+        for layer in range(self.n_layers):
+            pre, attn, mlp, post = (seen[Site(kind, layer)] for kind in read[:4])
+            claims = {"attn_out + mlp_out is not what the block adds": (pre + attn + mlp, post)}
+            if "resid_mid" in kinds:
+                claims["resid_mid is not resid_pre + attn_out"] = (pre + attn, seen[Site("resid_mid", layer)])
+            for claim, (sum_, whole) in claims.items():
+                error = float((sum_ - whole).norm() / whole.norm())
+                if error > tolerance:
+                    raise SiteError(
+                        f"{type(self.hf).__name__}: in block {layer}, {claim} (relative error {error:.1e}); "
+                        "available: resid_pre, resid_post."
+                    )
+        self._checked |= kinds
+
+    def rows(self, prompts: Sequence[Any], responses: Sequence[str | None] | None = None) -> list[Row]:
+        """Tokenise prompts (texts or chat messages) and responses; checks them against the context."""
+        return encode_all(self.tokenizer, prompts, responses, context=self.context)
+
+    def show_tokens(self, prompt: Any, response: str | None = None, *, span: str = "all") -> TokenView:
+        """The tokens of one example with those of a span marked."""
+        row = encode(self.tokenizer, prompt, response)
+        tokens = self.tokenizer.convert_ids_to_tokens(row.ids)
+        return TokenView(tokens, selected(row, span), row.prompt_length)
+
+    @contextmanager
+    def laid_out(self, batch: Batch, *, generating: bool = False) -> Iterator[None]:
+        """Say which rows run inside and where their prompts end, for interventions. Nests."""
+        length = None if generating else batch.length
+        before, self.layout = self.layout, Layout(batch.rows, batch.prompt_length, length)
+        try:
+            yield
+        finally:
+            self.layout = before
+
+    def forward(self, batch: Batch, *, last_logits: bool = False) -> Any:
+        """Run one padded batch; explicit mask, and explicit positions where the model takes them.
+
+        With `last_logits`, only the logits of the last column are computed where the model can.
+        """
+        inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
+        if "position_ids" in self._forward_options and not self.is_encoder:
+            inputs["position_ids"] = batch.index.clamp(min=0)
+        if "use_cache" in self._forward_options:
+            inputs["use_cache"] = False
+        if last_logits and "logits_to_keep" in self._forward_options:
+            inputs["logits_to_keep"] = 1
+        with self.laid_out(batch):
+            return self.hf(**inputs)
+
+    @cached_property
+    def _forward_options(self) -> set[str]:
+        return set(inspect.signature(self.hf.forward).parameters)
+
+    def next_token_logits(self, batch: Batch) -> Float[Tensor, "batch vocab"]:
+        """Logits of the token after each row of a left-padded batch, as float32 on the model's device."""
+        if self.is_encoder:
+            raise ModelError(f"{self.name} is an encoder: it predicts no next token.")
+        with torch.no_grad():
+            return self.forward(batch, last_logits=True).logits[:, -1].float()
+
+    def generate(self, prompts: Any, *, max_new_tokens: int | None = None, config: Any = None, **fields: Any) -> Any:
+        """Continue one prompt (returns a text) or a list of them (returns a list of texts).
+
+        Greedy unless `do_sample=True`; 32 new tokens unless told otherwise. Other options are the fields of `transformers.GenerationConfig`, or a
+        whole one as `config`. Raises ModelError: an encoder, or an unknown field.
+        """
+        from lens.generation import generate
+
+        single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], dict))
+        many = [prompts] if single else getattr(prompts, "prompts", prompts)
+        made = generate(self, many, max_new_tokens=max_new_tokens, config=config, **fields)
+        return made[0].text if single else [one.text for one in made]
+
+
+def _input_hook(hook: Hook) -> Callable[..., Any]:
+    def run(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            new = hook(args[0])
+            return None if new is None else ((new, *args[1:]), kwargs)
+        new = hook(kwargs["hidden_states"])
+        return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+    return run
+
+
+def _output_hook(hook: Hook) -> Callable[..., Any]:
+    def run(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            new = hook(output[0])
+            return None if new is None else (new, *output[1:])
+        return hook(output)
+
+    return run

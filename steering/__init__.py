@@ -1,0 +1,25 @@
+"""steering: apply, edit and ablate directions; measure what it did."""
+
+from steering import measures
+from steering.apply import apply
+from steering.checks import check
+from steering.dose import choose_strength, dose_response
+from steering.edit import Edit, Orthogonalize, edit
+from steering.effects import effects
+from steering.interventions import Ablate, Add, Intervention, writers
+
+__all__ = [
+    "Ablate",
+    "Add",
+    "Edit",
+    "Intervention",
+    "Orthogonalize",
+    "apply",
+    "check",
+    "choose_strength",
+    "dose_response",
+    "edit",
+    "effects",
+    "measures",
+    "writers",
+]

@@ -1,0 +1,147 @@
+"""Apply: interventions inside a model, for as long as a `with` block lasts."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from lens.errors import SpanError
+from lens.model import Model
+from lens.spans import Span
+from steering.interventions import Intervention
+
+
+@contextmanager
+def apply(model: Model, *interventions: Intervention, other_model: bool = False) -> Iterator[None]:
+    """Put interventions into a model for the length of the block.
+
+        with steering.apply(model, steering.Add(honesty, -1.0)):
+            print(model.generate("..."))
+
+    Spans are followed through padding, cached and uncached generation and beam search; several interventions
+    act in the order given, nested blocks from the outside in. Afterwards, also after an exception, the model is
+    as it was. Everything that runs in the block is affected: `model.generate`, `lens.collect`, and direct calls
+    of `model.hf` (whose whole input then counts as the prompt).
+
+    Raises before anything runs: ArtifactError (a direction of another model, unless other_model=True), SiteError,
+    SpanError.
+    """
+    for intervention in interventions:
+        intervention.direction.check_model(model, other_model=other_model)
+    placed = [(site, one) for one in interventions for site in one.places(model)]
+    tracker = _Tracker(model)
+    with ExitStack() as undo:
+        watch = model.trunk.register_forward_pre_hook(tracker.observe, with_kwargs=True)
+        undo.callback(watch.remove)
+        undo.enter_context(tracker.generation())
+        for site, intervention in placed:
+            undo.callback(model.attach(site, tracker.hook(intervention)).remove)
+        yield
+
+
+class _Tracker:
+    """Knows, while a model runs, which token of which row sits at each position."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.generating = False
+        self.rows: Int[Tensor, " batch"] | None = None
+        self.prompt_length: Int[Tensor, " batch"] | None = None
+        self.length: Int[Tensor, " batch"] | None = None
+        self.index: Int[Tensor, "batch pos"] | None = None
+        self.past = 0
+        self._signature = inspect.signature(model.trunk.forward)
+
+    @contextmanager
+    def generation(self) -> Iterator[None]:
+        """Have `hf.generate` announce itself: only its first step tells where the prompt ends."""
+        hf = self.model.hf
+        before = hf.__dict__.get("generate")
+        run: Callable[..., Any] = hf.generate  # type: ignore[assignment]
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            self.generating, self.prompt_length = True, None
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self.generating, self.prompt_length = False, None
+
+        hf.__dict__["generate"] = generate
+        try:
+            yield
+        finally:
+            if before is None:
+                del hf.__dict__["generate"]
+            else:
+                hf.__dict__["generate"] = before
+
+    def observe(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before each forward pass: number the real tokens of every row."""
+        given = self._signature.bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        tokens = given.get("input_ids")
+        tokens = given.get("inputs_embeds") if tokens is None else tokens
+        if tokens is None:
+            raise SpanError("The model was called without input_ids or inputs_embeds; spans cannot be followed.")
+        batch, width = tokens.shape[:2]
+        past = given.get("past_key_values")
+        self.past = past.get_seq_length() if past is not None else 0
+        self.index = self._number(given.get("attention_mask"), batch, width, tokens.device)
+        layout = self.model.layout
+        if layout is not None:
+            copies = batch // len(layout.rows)
+            spread = (
+                None if t is None else t.to(tokens.device).repeat_interleave(copies)
+                for t in (layout.rows, layout.prompt_length, layout.length)
+            )
+            self.rows, self.prompt_length, self.length = spread
+            return
+        self.length = None
+        starts = self.past == 0 and not self.generating
+        if starts or self.prompt_length is None or len(self.prompt_length) != batch:
+            self.rows = torch.arange(batch, device=tokens.device)
+            self.prompt_length = self.index.amax(dim=1) + 1
+
+    def _number(
+        self, mask: Tensor | None, batch: int, width: int, device: torch.device
+    ) -> Int[Tensor, "batch pos"]:
+        if mask is None:
+            return torch.arange(self.past, self.past + width, device=device).expand(batch, width)
+        if mask.ndim != 2 or mask.shape[1] < width:
+            raise SpanError(
+                f"An attention mask of shape {list(mask.shape)} does not say which tokens are real; give one of shape "
+                "[batch, tokens]."
+            )
+        return torch.where(mask == 1, mask.cumsum(dim=1) - 1, -1)[:, -width:]
+
+    def hook(self, intervention: Intervention) -> Callable[[Tensor], Tensor]:
+        """What a site runs: the intervention on the tokens of its span, everything else as it came."""
+        span = Span.parse(intervention.span)
+
+        def change(h: Tensor) -> Tensor:
+            assert self.rows is not None
+            new = intervention.at_rows(self.rows)(h)
+            if self._all_in(span, h.shape[1]):
+                return new
+            return torch.where(self._mask(span, h)[..., None], new, h)
+
+        return change
+
+    def _all_in(self, span: Span, width: int) -> bool:
+        """A decoding step under an open span steers its one token, without looking."""
+        return width == 1 and self.past > 0 and (span.onward or str(span) in ("response", "all"))
+
+    def _mask(self, span: Span, h: Tensor) -> Bool[Tensor, "batch pos"]:
+        assert self.index is not None and self.prompt_length is not None
+        if self.index.shape != h.shape[:2]:
+            raise SpanError(
+                f"The site runs on {list(h.shape[:2])} tokens, the model was called with {list(self.index.shape)}; "
+                "call the whole model, not a part of it."
+            )
+        index = self.index.to(h.device)
+        length = None if self.length is None else self.length.to(h.device)
+        return span.select(index, self.prompt_length.to(h.device), length)

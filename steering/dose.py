@@ -1,0 +1,145 @@
+"""Dose-response: how much of a behaviour each strength gives, beside what it must be compared with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lens.errors import DataError, available
+from lens.examples import Examples
+from lens.model import Model
+from probes.direction import Direction
+from probes.metrics import mean_interval
+from steering.effects import effects
+from steering.interventions import DEFAULT_SPAN, Add, Unit
+from steering.measures import Measure
+
+STRENGTHS = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+def dose_response(
+    model: Model,
+    direction: Direction,
+    examples: Examples,
+    measure: Measure,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    unit: Unit = "norm",
+    span: str = DEFAULT_SPAN,
+    random_draws: int = 3,
+    prompted: Examples | None = None,
+    seed: int = 0,
+    batch_tokens: int = 8192,
+    other_model: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Add a direction at several strengths and measure what happens; all strengths share the batches.
+
+    One row per arm and strength. Arms: `direction`; `random`, the mean over random directions of the same norm at
+    the same site; `prompt`, unsteered rows of `prompted` (the behaviour asked for in words), if given. Strength 0
+    is always measured.
+
+    value, low, high: mean of the measure with its cluster-bootstrap 95 % interval over groups. change,
+    change_low, change_high: the paired difference from strength 0. extreme (random arm): the single draw whose
+    mean lies furthest from the unsteered. coherence: mean share of coherent answers. n, missing: rows with and
+    without a value.
+
+    Raises as `steering.apply`, before anything runs; DataError without strengths.
+    """
+    if not strengths:
+        raise DataError("No strengths given; for example strengths=(-1, 0, 1).")
+    doses = sorted({0.0, *map(float, strengths)})
+    run = _Run(model, examples, measure, doses, unit, span, batch_tokens, other_model, progress)
+    own = run(direction)
+    null = [run(direction.random_like(seed + draw)) for draw in range(random_draws)]
+    rows = [_summary("direction", dose, own, examples) for dose in doses]
+    if null:
+        mean = {dose: sum(table[dose] for table in null) / len(null) for dose in doses}
+        plain = own[0.0]["value"].mean()
+        for dose in doses:
+            means = [float(table[dose]["value"].mean()) for table in null]
+            extreme = max(means, key=lambda value: abs(value - plain))
+            rows.append(_summary("random", dose, mean, examples) | {"extreme": extreme})
+    if prompted is not None:
+        asked = effects(model, prompted, measure, batch_tokens=batch_tokens, progress=progress)
+        rows.append(_summary("prompt", 0.0, {0.0: asked[["value", "coherence"]]}, prompted))
+    table = pd.DataFrame(rows)
+    table.insert(0, "measure", measure.name)
+    table["unit"], table["site"], table["span"] = unit, str(direction.site), span
+    return table
+
+
+class _Run:
+    """One direction at every dose: the examples repeated per dose, each row with its own strength."""
+
+    def __init__(
+        self,
+        model: Model,
+        examples: Examples,
+        measure: Measure,
+        doses: list[float],
+        unit: Unit,
+        span: str,
+        batch_tokens: int,
+        other_model: bool,
+        progress: bool,
+    ) -> None:
+        self.model, self.measure, self.doses, self.unit, self.span = model, measure, doses, unit, span
+        self.batch_tokens, self.other_model, self.progress = batch_tokens, other_model, progress
+        self.n = len(examples)
+        self.repeated = examples.select(np.tile(np.arange(self.n), len(doses)))
+
+    def __call__(self, direction: Direction) -> dict[float, pd.DataFrame]:
+        strength = torch.tensor(self.doses).repeat_interleave(self.n)
+        change = Add(direction, strength, span=self.span, unit=self.unit)
+        table = effects(
+            self.model,
+            self.repeated,
+            self.measure,
+            change,
+            batch_tokens=self.batch_tokens,
+            other_model=self.other_model,
+            progress=self.progress,
+        )[["value", "coherence"]]
+        parts = (table.iloc[k * self.n : (k + 1) * self.n].reset_index(drop=True) for k in range(len(self.doses)))
+        return dict(zip(self.doses, parts, strict=True))
+
+
+def _summary(arm: str, dose: float, tables: dict[float, pd.DataFrame], examples: Examples) -> dict[str, object]:
+    value, groups = tables[dose]["value"].to_numpy(), examples.groups
+    low, high = mean_interval(value, groups)
+    change = value - tables[0.0]["value"].to_numpy()
+    change_low, change_high = mean_interval(change, groups)
+    return {
+        "arm": arm,
+        "strength": dose,
+        "value": float(np.nanmean(value)) if not np.isnan(value).all() else np.nan,
+        "low": low,
+        "high": high,
+        "change": float(np.nanmean(change)) if not np.isnan(change).all() else np.nan,
+        "change_low": change_low,
+        "change_high": change_high,
+        "coherence": float(tables[dose]["coherence"].mean()),
+        "n": int((~np.isnan(value)).sum()),
+        "missing": int(np.isnan(value).sum()),
+        "groups": len(set(groups)),
+    }
+
+
+def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9) -> float:
+    """The strength with the largest effect, in either direction, among those that keep the model coherent.
+
+    A strength qualifies if its coherence is at least `coherence` times the unsteered one. Choose on validation
+    rows and report on test rows. Raises DataError: no direction arm, or nothing qualifies.
+    """
+    if "arm" not in curve or not (curve["arm"] == "direction").any():
+        raise DataError(f"No arm 'direction' in the curve; columns: {available(curve.columns)}.")
+    own = curve[curve["arm"] == "direction"]
+    plain = float(own.loc[own["strength"] == 0, "coherence"].iloc[0])
+    sound = own[(own["coherence"] >= coherence * plain) & (own["strength"] != 0)]
+    if len(sound) == 0:
+        raise DataError(f"No strength keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths.")
+    effect = sound["change"].abs().round(3)
+    ranked = sound.assign(effect=-effect, size=sound["strength"].abs()).sort_values(["effect", "size"])
+    return float(ranked["strength"].iloc[0])
