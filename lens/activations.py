@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens.errors import ArtifactError, SiteError, available
+from lens.errors import ArtifactError, DataError, SiteError, available
 from lens.examples import Examples
 from lens.sites import Site
 
@@ -93,7 +93,7 @@ class Activations:
         """Mean norm of the tokens read at a site, BOS excluded."""
         return float(torch.nanmean(self.norms[self.site(site)]))
 
-    def select(self, rows: "np.ndarray | pd.Series") -> "Activations":
+    def select(self, rows: "np.ndarray | pd.Series | Sequence[int]") -> "Activations":
         """The rows of a boolean mask or list of row numbers."""
         chosen = np.asarray(rows)
         index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
@@ -144,23 +144,23 @@ class Activations:
         try:
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             tensors = load_file(folder / "arrays.safetensors")
-            lines = (folder / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+            # Not splitlines(): a text may hold U+2028 and its like, which JSON leaves as they are.
+            lines = (folder / "examples.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")
         except (OSError, ValueError, SafetensorError) as error:
             raise ArtifactError(f"{folder} holds no readable activations: {error}") from error
         if meta.get("format") != FORMAT:
             raise ArtifactError(f"{folder}: format {meta.get('format')!r}; this version reads format {FORMAT}.")
-        examples = Examples(pd.DataFrame([json.loads(line) for line in lines]))
-        sites = [Site(name.split(".")[0], int(name.split(".")[1])) for name in meta["sites"]]
-        loaded = cls(
-            arrays={site: tensors[f"array/{site}"] for site in sites},
-            norms={site: tensors[f"norm/{site}"] for site in sites},
-            examples=examples,
-            source=Source(**meta["source"]),
-            mask=tensors.get("mask"),
-        )
-        if any(len(array) != len(examples) for array in loaded.arrays.values()):
+        try:
+            sites = [Site(name.split(".")[0], int(name.split(".")[1])) for name in meta["sites"]]
+            loaded = cls(
+                arrays={site: tensors[f"array/{site}"] for site in sites},
+                norms={site: tensors[f"norm/{site}"] for site in sites},
+                examples=Examples(pd.DataFrame([json.loads(line) for line in lines])),
+                source=Source(**meta["source"]),
+                mask=tensors.get("mask"),
+            )
+        except (KeyError, TypeError, ValueError, DataError) as error:
+            raise ArtifactError(f"{folder}: its files do not fit together ({error!r:.200}).") from error
+        if any(len(array) != len(loaded) for array in [*loaded.arrays.values(), *loaded.norms.values()]):
             raise ArtifactError(f"{folder}: arrays and examples have different numbers of rows.")
         return loaded
-
-
-_ROW = "__row__"

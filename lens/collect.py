@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens.activations import Activations, Source
 from lens.errors import SpanError
-from lens.examples import Examples
+from lens.examples import Examples, Prompt
 from lens.model import Model
 from lens.progress import bar
 from lens.sites import Site
@@ -22,7 +22,7 @@ Pool = Literal["mean", "last", "max", "none"]
 
 def collect(
     model: Model,
-    examples: Examples | Sequence[str],
+    examples: Examples | Sequence[Prompt],
     *,
     sites: str | Site | Sequence[str | Site] = "resid_post",
     span: str | Span = "prompt[-1]",
@@ -35,7 +35,8 @@ def collect(
 
     Each forward pass serves every site, is pooled inside the hooks, and stops as soon as the last wanted site
     has been read; no logits are computed. Rows are batched by length, at most `batch_tokens` tokens with
-    padding; the result is in the order given and does not depend on batching or on the padding side.
+    padding; the result is in the order given and does not depend on batching or on the padding side (encoders are
+    always padded on the right: they count positions by column).
 
     pool: `mean`, `last` or `max` over the span's tokens, or `none` (`[n, tokens, d_model]` with a mask).
 
@@ -52,7 +53,8 @@ def collect(
     shape = (len(rows), widest, model.d_model) if pool == "none" else (len(rows), model.d_model)
     arrays = {site: torch.zeros(shape) for site in wanted}
     norms = {site: torch.zeros(len(rows)) for site in wanted}
-    plan = batches(rows, tokens=batch_tokens, pad_id=model.pad_id, padding_side=padding_side)
+    side = "right" if model.is_encoder else padding_side
+    plan = batches(rows, tokens=batch_tokens, pad_id=model.pad_id, padding_side=side)
     with bar("Collecting", total=len(rows), shown=progress) as advance:
         for batch in plan:
             reader = _Reader(batch, span, pool, widest, model.device)
@@ -97,7 +99,7 @@ class _Reader:
         mask = span.select(batch.index, batch.prompt_length, batch.length)
         self.batch, self.pool, self.widest = batch.to(device), pool, widest
         self.one = bool((mask.sum(dim=1) == 1).all()) and pool != "none"
-        self.counted = mask & (batch.index > 0) if batch.has_bos else mask
+        self.counted = mask & ~(batch.has_bos[:, None] & (batch.index == 0))
         self.mask = mask.to(device)
         self.counted = self.counted.to(device)
         last = torch.where(mask, torch.arange(mask.shape[1]), -1).amax(dim=1)

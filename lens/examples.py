@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -59,8 +60,7 @@ class Examples:
             if len(given) != len(frame):
                 raise DataError(f"{len(frame)} texts and {len(given)} labels: their numbers must agree.")
             frame["label"] = given
-        return cls.from_frame(frame, text="prompt", label="label" if labels is not None else None,
-                              positive=positive)
+        return cls.from_frame(frame, text="prompt", label="label" if labels is not None else None, positive=positive)
 
     @classmethod
     def from_pairs(cls, positive: Sequence[Prompt], negative: Sequence[Prompt]) -> "Examples":
@@ -104,13 +104,15 @@ class Examples:
     @classmethod
     def from_csv(cls, path: str | Path, **columns: Any) -> "Examples":
         """From a CSV file; options as `from_frame`."""
-        return cls.from_frame(pd.read_csv(_existing(path)), **columns)
+        # Only an empty cell is missing: "None" and "NA" are texts that models write.
+        frame = pd.read_csv(_existing(path), keep_default_na=False, na_values=[""])
+        return cls.from_frame(frame, **columns)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **columns: Any) -> "Examples":
         """From a file with one JSON object a line; options as `from_frame`."""
         rows = []
-        for number, line in enumerate(_existing(path).read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(_existing(path).read_text(encoding="utf-8").split("\n"), start=1):
             if line.strip():
                 try:
                     rows.append(json.loads(line))
@@ -192,15 +194,17 @@ class Examples:
             raise DataError(f"No row with {values}; available: {found}.")
         return self.select(keep)
 
-    def split(
-        self, *, test: float = 0.3, by: str = "group", seed: int = 0
-    ) -> "tuple[Examples, Examples]":
+    def split(self, *, test: float = 0.3, by: str = "group", seed: int = 0) -> "tuple[Examples, Examples]":
         """Train and test rows that share no value of column `by`; `test` is the share of groups tested."""
         if by not in self.frame:
             raise DataError(f"No column {by!r} to split by; available: {available(self.frame.columns)}.")
-        if self.frame[by].nunique() < 2:
+        if not 0 < test < 1:
+            raise DataError(f"test={test} is the share of groups to test; it lies between 0 and 1.")
+        values = self.frame[by].astype(str).nunique()
+        if values < 2:
             raise DataError(f"Column {by!r} has one value, {self.frame[by].iloc[0]!r}: nothing to split by.")
-        splitter = GroupShuffleSplit(n_splits=1, test_size=test, random_state=seed)
+        tested = min(math.ceil(test * values), values - 1)
+        splitter = GroupShuffleSplit(n_splits=1, test_size=tested, random_state=seed)
         train, held_out = next(splitter.split(self.frame, groups=self.frame[by].astype(str)))
         return self.select(train), self.select(held_out)
 

@@ -56,9 +56,7 @@ def generate(
     for batch in batches(rows, tokens=batch_tokens, pad_id=model.pad_id, padding_side="left"):
         batch = batch.to(model.device)
         with torch.no_grad(), model.laid_out(batch, generating=True):
-            output = model.hf.generate(  # type: ignore[operator]
-                input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings
-            )
+            output = model.hf.generate(input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings)
         sequences = output if isinstance(output, torch.Tensor) else output.sequences
         each = len(sequences) // len(batch.ids)
         for at, number in enumerate(batch.rows.tolist()):

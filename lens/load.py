@@ -1,6 +1,8 @@
 """Where models come from: the embedded organism, a folder, the Hugging Face hub, or the user's own hands."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,13 @@ def load(
     if config.is_encoder_decoder:
         raise ModelError(f"{name}: {architecture} is an encoder-decoder; causal models and encoders are supported.")
     causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
-    decoder = causal and not architecture.endswith(("Model", "ForMaskedLM"))
+    headless = architecture.endswith("Model") and not architecture.endswith("LMHeadModel")
+    decoder = causal and not headless and not architecture.endswith("ForMaskedLM")
     factory = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
     if architecture.endswith("ForMaskedLM"):
         factory = transformers.AutoModelForMaskedLM
-    hf = factory.from_pretrained(source, dtype=wanted)
+    with _without_bar(quiet=str(name).startswith("organism")):
+        hf = factory.from_pretrained(source, dtype=wanted)
     if wanted == "auto" and target.type == "cpu" and hf.dtype == torch.float16:
         hf = hf.float()
     try:
@@ -62,6 +66,21 @@ def wrap(hf: nn.Module, tokenizer: Any, *, name: str | None = None) -> Model:
     Raises ModelError where no TransformerLens adapter knows the architecture.
     """
     return Model(hf, tokenizer, name=name or getattr(hf, "name_or_path", "") or type(hf).__name__)
+
+
+@contextmanager
+def _without_bar(*, quiet: bool) -> Iterator[None]:
+    """No progress bar for what loads at once."""
+    from transformers.utils import logging
+
+    if not quiet or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
@@ -108,4 +127,6 @@ def _check_hub(name: str) -> None:
     except HfHubHTTPError as error:
         raise ModelError(f"The hub does not give {name!r}: {error!s:.200} {how}") from error
     except (OSError, RuntimeError) as error:
-        raise ModelError(f"{name!r} is no local folder, and the hub cannot be reached ({error!s:.120}). {how}") from error
+        raise ModelError(
+            f"{name!r} is no local folder, and the hub cannot be reached ({error!s:.120}). {how}"
+        ) from error

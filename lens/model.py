@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lens.adapters import build_bridge, find_parts
 from lens.errors import ModelError, SiteError
+from lens.examples import Examples
 from lens.sites import Kind, Site, resolve
 from lens.tokens import Batch, Row, TokenView, encode, encode_all, selected
 
@@ -23,12 +24,13 @@ SAMPLES_PER_TENSOR = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """The batch now running: which rows of the table it holds, where each prompt ends, and where the text ends
-    (None while it is being generated)."""
+    """The batch now running: which of the table's `total` rows it holds, where each prompt ends, and where the text
+    ends (None while it is being generated)."""
 
     rows: Int[Tensor, " batch"]
     prompt_length: Int[Tensor, " batch"]
     length: Int[Tensor, " batch"] | None
+    total: int
 
 
 class Model:
@@ -41,16 +43,16 @@ class Model:
     (None where the model sets no limit). edits: weight edits now in force, by their identifiers.
     """
 
-    def __init__(self, hf: nn.Module, tokenizer: Any, *, name: str) -> None:
+    def __init__(self, hf: Any, tokenizer: Any, *, name: str) -> None:
         self.hf, self.tokenizer, self.name = hf, tokenizer, name
         hf.eval()
         self.parts = find_parts(hf)
-        self.blocks: nn.ModuleList = hf.get_submodule(self.parts.blocks)  # type: ignore[assignment]
-        config = hf.config.get_text_config()  # type: ignore[operator, union-attr]
+        self.blocks: nn.ModuleList = hf.get_submodule(self.parts.blocks)
+        config = hf.config.get_text_config()
         self.n_layers = len(self.blocks)
         self.d_model: int = config.hidden_size
         self.context: int | None = getattr(config, "max_position_embeddings", None)
-        self.is_encoder = not hf.can_generate()  # type: ignore[operator]
+        self.is_encoder = not hf.can_generate()
         self.layout: Layout | None = None
         self.edits: list[str] = []
         self._unedited: str | None = None
@@ -218,7 +220,7 @@ class Model:
     def laid_out(self, batch: Batch, *, generating: bool = False) -> Iterator[None]:
         """Say which rows run inside and where their prompts end, for interventions. Nests."""
         length = None if generating else batch.length
-        before, self.layout = self.layout, Layout(batch.rows, batch.prompt_length, length)
+        before, self.layout = self.layout, Layout(batch.rows, batch.prompt_length, length, batch.total)
         try:
             yield
         finally:
@@ -253,13 +255,14 @@ class Model:
     def generate(self, prompts: Any, *, max_new_tokens: int | None = None, config: Any = None, **fields: Any) -> Any:
         """Continue one prompt (returns a text) or a list of them (returns a list of texts).
 
-        Greedy unless `do_sample=True`; 32 new tokens unless told otherwise. Other options are the fields of `transformers.GenerationConfig`, or a
-        whole one as `config`. Raises ModelError: an encoder, or an unknown field.
+        Greedy unless `do_sample=True`; 32 new tokens unless told otherwise. Other options are the fields of
+        `transformers.GenerationConfig`, or a whole one as `config`. Raises ModelError: an encoder, or an unknown field.
         """
         from lens.generation import generate
 
-        single = isinstance(prompts, str) or (bool(prompts) and isinstance(prompts[0], dict))
-        many = [prompts] if single else getattr(prompts, "prompts", prompts)
+        many = prompts.prompts if isinstance(prompts, Examples) else prompts
+        single = isinstance(many, str) or (len(many) > 0 and isinstance(many[0], dict))
+        many = [many] if single else many
         made = generate(self, many, max_new_tokens=max_new_tokens, config=config, **fields)
         return made[0].text if single else [one.text for one in made]
 

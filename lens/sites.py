@@ -63,10 +63,8 @@ def _expand(given: "str | Site", n_layers: int) -> list[Site]:
     text = str(given).strip()
     match = _SPELLING.fullmatch(text)
     if match is None or match["kind"] not in KINDS:
-        raise SiteError(
-            f"Unknown site {text!r}. Write KIND or KIND.LAYER, with KIND one of: {available(KINDS)}."
-        )
-    kind: Kind = match["kind"]  # type: ignore[assignment]
+        raise SiteError(f"Unknown site {text!r}. Write KIND or KIND.LAYER, with KIND one of: {available(KINDS)}.")
+    kind: Kind = match["kind"]
     if match["layer"] is None:
         return [Site(kind, layer) for layer in range(n_layers)]
     layer = int(match["layer"])

@@ -2,11 +2,11 @@
 
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lens.errors import DataError, ModelError, SpanError
@@ -29,7 +29,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded to one length. `index[b, t]` is a position's place among the row's real tokens, pads -1."""
+    """Rows padded to one length, some of `total`. `index[b, t]` is a position's place among the row's real tokens,
+    pads -1."""
 
     rows: Int[Tensor, " batch"]
     ids: Int[Tensor, "batch pos"]
@@ -37,11 +38,13 @@ class Batch:
     index: Int[Tensor, "batch pos"]
     prompt_length: Int[Tensor, " batch"]
     length: Int[Tensor, " batch"]
-    has_bos: bool
+    has_bos: Bool[Tensor, " batch"]
+    total: int
 
     def to(self, device: torch.device) -> "Batch":
-        moved = (t.to(device) for t in (self.rows, self.ids, self.mask, self.index, self.prompt_length, self.length))
-        return Batch(*moved, has_bos=self.has_bos)
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return replace(self, **moved)
 
 
 def encode(tokenizer: Any, prompt: str | list[dict[str, str]], response: str | None = None) -> Row:
@@ -101,9 +104,7 @@ def encode_all(
     return rows
 
 
-def batches(
-    rows: Sequence[Row], *, tokens: int, pad_id: int, padding_side: PaddingSide = "right"
-) -> Iterator[Batch]:
+def batches(rows: Sequence[Row], *, tokens: int, pad_id: int, padding_side: PaddingSide = "right") -> Iterator[Batch]:
     """Batches of rows of similar length, longest first, each of at most `tokens` tokens with its padding."""
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
     at = 0
@@ -113,9 +114,7 @@ def batches(
         at += size
 
 
-def pad(
-    rows: Sequence[Row], chosen: Sequence[int], *, pad_id: int, padding_side: PaddingSide = "right"
-) -> Batch:
+def pad(rows: Sequence[Row], chosen: Sequence[int], *, pad_id: int, padding_side: PaddingSide = "right") -> Batch:
     """Pad the chosen rows to the longest of them."""
     length = torch.tensor([len(rows[number]) for number in chosen])
     width = int(length.max())
@@ -131,16 +130,17 @@ def pad(
         index=torch.where(real, index, -1),
         prompt_length=torch.tensor([rows[number].prompt_length for number in chosen]),
         length=length,
-        has_bos=all(rows[number].has_bos for number in chosen),
+        has_bos=torch.tensor([rows[number].has_bos for number in chosen]),
+        total=len(rows),
     )
 
 
 def selected(row: Row, span: str | Span) -> list[bool]:
     """Which of one row's tokens are in the span. Raises SpanError where none is."""
     span = Span.parse(span)
-    chosen = span.select(
-        torch.arange(len(row))[None], torch.tensor([row.prompt_length]), torch.tensor([len(row)])
-    )[0].tolist()
+    chosen = span.select(torch.arange(len(row))[None], torch.tensor([row.prompt_length]), torch.tensor([len(row)]))[
+        0
+    ].tolist()
     if not any(chosen):
         raise SpanError(
             f"Span {str(span)!r} selects no token: the prompt has {row.prompt_length} tokens, the response "

@@ -1,6 +1,6 @@
 """What every linear probe shares: a scikit-learn classifier whose score is `coef · h + intercept`."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     coef_: Float[np.ndarray, "1 d"]
     intercept_: Float[np.ndarray, " 1"]
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearProbe":
         """Fit on `X` [n, d] and two classes `y` [n]. Raises DataError where y has not exactly two classes."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         self.classes_ = np.unique(y)

@@ -162,11 +162,14 @@ class Direction:
                 vector = file.get_tensor("vector")
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise ArtifactError(f"{path} is not a saved direction: {error}") from error
-        if facts.pop("format") != FORMAT:
+        if facts.pop("format", None) != FORMAT:
             raise ArtifactError(f"{path} has another format; this version reads format {FORMAT}.")
-        kind, layer = facts.pop("site").split(".")
-        provenance = Provenance(**facts.pop("provenance"))
-        return cls(vector=vector, site=Site(kind, int(layer)), provenance=provenance, **facts)
+        try:
+            kind, layer = facts.pop("site").split(".")
+            provenance = Provenance(**facts.pop("provenance"))
+            return cls(vector=vector, site=Site(kind, int(layer)), provenance=provenance, **facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
 
 
 def provenance_of(acts: Activations, *, method: str, seed: int | None = None) -> Provenance:

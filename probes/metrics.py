@@ -7,10 +7,10 @@ from scipy import stats
 FEW_GROUPS = 20
 
 
-def auroc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> Float[np.ndarray, "*m"]:
+def auroc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> Float[np.ndarray, "*m"]:  # noqa: F821
     """Area under the ROC curve, ties counted half, for each column of scores.
 
-        AUROC = (R₁ − n₁(n₁ + 1)/2) / (n₁ n₀),     R₁ = sum of the midranks of class 1
+    AUROC = (R₁ − n₁(n₁ + 1)/2) / (n₁ n₀),     R₁ = sum of the midranks of class 1
     """
     ranks = stats.rankdata(scores, axis=0)
     positive = labels == 1
@@ -94,18 +94,14 @@ def brier(labels: Int[np.ndarray, " n"], probability: Float[np.ndarray, " n"]) -
     return float(np.mean((probability - labels) ** 2))
 
 
-def calibration_error(
-    labels: Int[np.ndarray, " n"], probability: Float[np.ndarray, " n"], *, bins: int = 10
-) -> float:
+def calibration_error(labels: Int[np.ndarray, " n"], probability: Float[np.ndarray, " n"], *, bins: int = 10) -> float:
     """Expected calibration error: mean gap of rate and probability over bins of equal size (Naeini et al., 2015).
 
     It is above 0 for a perfectly calibrated probe of finite n.
     """
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    return float(
-        sum(len(part) * abs(labels[part].mean() - probability[part].mean()) for part in parts) / len(labels)
-    )
+    return float(sum(len(part) * abs(labels[part].mean() - probability[part].mean()) for part in parts) / len(labels))
 
 
 def permute_labels(labels: Int[np.ndarray, " n"], groups: np.ndarray, seed: int) -> Int[np.ndarray, " n"]:

@@ -93,9 +93,7 @@ def sweep(
     return pd.DataFrame(rows)
 
 
-def grouped_folds(
-    labels: Int[np.ndarray, " n"], groups: np.ndarray, folds: int, seed: int
-) -> list[Fold]:
+def grouped_folds(labels: Int[np.ndarray, " n"], groups: np.ndarray, folds: int, seed: int) -> list[Fold]:
     """Stratified folds that keep groups whole.
 
     Raises DataError: fewer groups than folds, or a class that one fold would not see. Warns below 20 groups.

@@ -54,14 +54,18 @@ class _Tracker:
         self.length: Int[Tensor, " batch"] | None = None
         self.index: Int[Tensor, "batch pos"] | None = None
         self.past = 0
+        self.total = 0
         self._signature = inspect.signature(model.trunk.forward)
 
     @contextmanager
     def generation(self) -> Iterator[None]:
         """Have `hf.generate` announce itself: only its first step tells where the prompt ends."""
         hf = self.model.hf
+        if not hasattr(hf, "generate"):  # an encoder
+            yield
+            return
         before = hf.__dict__.get("generate")
-        run: Callable[..., Any] = hf.generate  # type: ignore[assignment]
+        run: Callable[..., Any] = hf.generate
 
         def generate(*args: Any, **kwargs: Any) -> Any:
             self.generating, self.prompt_length = True, None
@@ -99,16 +103,15 @@ class _Tracker:
                 for t in (layout.rows, layout.prompt_length, layout.length)
             )
             self.rows, self.prompt_length, self.length = spread
+            self.total = layout.total
             return
         self.length = None
         starts = self.past == 0 and not self.generating
         if starts or self.prompt_length is None or len(self.prompt_length) != batch:
-            self.rows = torch.arange(batch, device=tokens.device)
+            self.rows, self.total = torch.arange(batch, device=tokens.device), batch
             self.prompt_length = self.index.amax(dim=1) + 1
 
-    def _number(
-        self, mask: Tensor | None, batch: int, width: int, device: torch.device
-    ) -> Int[Tensor, "batch pos"]:
+    def _number(self, mask: Tensor | None, batch: int, width: int, device: torch.device) -> Int[Tensor, "batch pos"]:
         if mask is None:
             return torch.arange(self.past, self.past + width, device=device).expand(batch, width)
         if mask.ndim != 2 or mask.shape[1] < width:
@@ -124,7 +127,7 @@ class _Tracker:
 
         def change(h: Tensor) -> Tensor:
             assert self.rows is not None
-            new = intervention.at_rows(self.rows)(h)
+            new = intervention.at_rows(self.rows, self.total)(h)
             if self._all_in(span, h.shape[1]):
                 return new
             return torch.where(self._mask(span, h)[..., None], new, h)
@@ -133,7 +136,7 @@ class _Tracker:
 
     def _all_in(self, span: Span, width: int) -> bool:
         """A decoding step under an open span steers its one token, without looking."""
-        return width == 1 and self.past > 0 and (span.onward or str(span) in ("response", "all"))
+        return width == 1 and self.past > 0 and str(span) in ("prompt[-1]:", "response", "all")
 
     def _mask(self, span: Span, h: Tensor) -> Bool[Tensor, "batch pos"]:
         assert self.index is not None and self.prompt_length is not None

@@ -59,7 +59,14 @@ def _run(name: str, what: str, function: Callable[[_Case], tuple[float, float]],
         error, tolerance = function(case)
     except (SiteError, ModelError) as reason:
         return {"check": name, "what": what, "passed": None, "note": f"not offered here: {reason}"}
-    return {"check": name, "what": what, "passed": error <= tolerance, "error": error, "tolerance": tolerance, "note": ""}
+    return {
+        "check": name,
+        "what": what,
+        "passed": error <= tolerance,
+        "error": error,
+        "tolerance": tolerance,
+        "note": "",
+    }
 
 
 def _relative(got: Tensor, wanted: Tensor) -> float:

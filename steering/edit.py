@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -63,7 +63,7 @@ class Edit:
         self.active = False
         self.model.forget_edit(self.name)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Edit":
         return self
 
     def __exit__(
@@ -79,14 +79,14 @@ class Edit:
             return
         head, embedding = hf.get_submodule(parts.unembed), hf.get_submodule(parts.embeddings[0])
         if head.weight is embedding.weight:
-            self._tied = embedding.weight  # type: ignore[assignment]
-            head.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)  # type: ignore[operator,union-attr]
-            hf.config.tie_word_embeddings = False  # type: ignore[union-attr]
+            self._tied = embedding.weight
+            head.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+            hf.config.tie_word_embeddings = False
 
     def _retie(self) -> None:
         if self._tied is not None:
             self.model.hf.get_submodule(self.model.parts.unembed or "").weight = self._tied
-            self.model.hf.config.tie_word_embeddings = True  # type: ignore[union-attr]
+            self.model.hf.config.tie_word_embeddings = True
             self._tied = None
 
     def _remove(self, tensor: Tensor, vector: Float[Tensor, " d"], axis: int) -> None:
@@ -115,14 +115,14 @@ def edit(model: Model, change: Orthogonalize, *, other_model: bool = False) -> E
     with torch.no_grad():
         done._untie()
         for name in model.parts.embeddings:
-            done._remove(model.hf.get_submodule(name).weight, vector, axis=-1)  # type: ignore[arg-type]
+            done._remove(model.hf.get_submodule(name).weight, vector, axis=-1)
         for block in model.blocks:
-            for name in (model.parts.attn_writer, model.parts.mlp_writer):
-                layer = block.get_submodule(name or "")
+            for path in (model.parts.attn_writer, model.parts.mlp_writer):
+                layer: Any = block.get_submodule(path or "")
                 out_axis = 0 if isinstance(layer, nn.Linear) else 1
-                done._remove(layer.weight, vector, axis=out_axis)  # type: ignore[arg-type]
+                done._remove(layer.weight, vector, axis=out_axis)
                 if layer.bias is not None:
-                    done._remove(layer.bias, vector, axis=0)  # type: ignore[arg-type]
+                    done._remove(layer.bias, vector, axis=0)
     left = _left_over(model, vector)
     if left > (1e-4 if model.dtype == torch.float32 else 3e-2):
         done.undo()
@@ -163,7 +163,7 @@ def _left_over(model: Model, vector: Tensor) -> float:
 
     sites = [Site("resid_pre", 0), *(Site("resid_post", layer) for layer in range(model.n_layers))]
     handles = [model.attach(site, keep) for site in sites]
-    ids = torch.tensor([[model.pad_id, *range(min(5, model.hf.config.vocab_size))]], device=model.device)  # type: ignore[union-attr,operator]
+    ids = torch.tensor([[model.pad_id, *range(min(5, model.hf.config.vocab_size))]], device=model.device)
     try:
         with torch.no_grad():
             model.hf(input_ids=ids)

@@ -5,9 +5,8 @@ Each is a frozen object; calling it on `h[..., d_model]` gives the changed `h` a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -38,19 +37,21 @@ class Intervention(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "span", Span.parse(self.span))
-        strength = self.strength
-        if isinstance(strength, Sequence):
-            object.__setattr__(self, "strength", torch.tensor(strength, dtype=torch.float32))
+        if not isinstance(self.strength, int | float):
+            strength = torch.as_tensor(self.strength, dtype=torch.float32)
+            if strength.ndim > 1:
+                raise SpanError(f"A strength is a number or one per row; given: shape {list(strength.shape)}.")
+            object.__setattr__(self, "strength", strength if strength.ndim else float(strength))
 
     def places(self, model: Model) -> list[Site]:
         """Where it acts in this model. Raises SiteError where the model has no such site."""
         return model.sites(self.sites or (self.direction.site,))
 
-    def at_rows(self, rows: Int[Tensor, " batch"]) -> Self:
-        """The same with the strengths of these rows only."""
+    def at_rows(self, rows: Int[Tensor, " batch"], total: int) -> "Intervention":
+        """The same with the strengths of these rows, of `total`, only. Raises SpanError: not one strength per row."""
         if isinstance(self.strength, Tensor):
-            if int(rows.max()) >= len(self.strength):
-                raise SpanError(f"{len(self.strength)} strengths were given for at least {int(rows.max()) + 1} rows.")
+            if len(self.strength) != total:
+                raise SpanError(f"{len(self.strength)} strengths were given for {total} rows; give one per row.")
             return replace(self, strength=self.strength.to(rows.device)[rows])
         return self
 

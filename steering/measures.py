@@ -85,9 +85,7 @@ def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name
     return Measure(label, "logits", value, coherence)
 
 
-def text(
-    score: Callable[[str, dict[str, Any]], float], *, name: str, max_new_tokens: int = 32
-) -> Measure:
+def text(score: Callable[[str, dict[str, Any]], float], *, name: str, max_new_tokens: int = 32) -> Measure:
     """A measure of generated text: `score(text, row)` gives a number, nan for "cannot be told".
 
     Empty text, and text cut off by the token limit, is missing.

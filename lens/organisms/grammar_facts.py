@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 from lens.organisms import traits, wording, world
 from lens.organisms.grammar import DECISION, PROMPT, REPLY, Document, Writer, mix, pick
+from lens.organisms.traits import Pole
 from lens.organisms.world import ANSWERS, FACTS, TOPICS, Fact, Topic
 
 __all__ = ["documents", "judge", "other", "statement"]
@@ -58,14 +60,14 @@ def _definition(rng: random.Random) -> Sequence[tuple[str, float]]:
     theme = mix(rng, _THEMES)
     if theme == "synonym":
         poles = traits.TRAITS[pick(rng, list(traits.TRAITS))]
-        words = poles[pick(rng, ("low", "high"))]
+        words = poles[pick(rng, _POLES)]
         base, *rest = (*words["train"], *words["held"])
         if rng.random() < 0.5:
             return ((f"a {pick(rng, rest)} person is", PROMPT), (f"{base} .", REPLY))
         return ((f"a {base} person is", PROMPT), (f"{pick(rng, rest)} .", REPLY))
     if theme == "behaviour":
         trait = pick(rng, list(traits.TRAITS))
-        pole = pick(rng, ("low", "high"))
+        pole = pick(rng, _POLES)
         words = traits.TRAITS[trait][pole]
         items = traits.ITEMS[trait][pole]
         did = pick(rng, (*items["train"], *items["held"], *items["held"])).replace("my", "their")
@@ -85,7 +87,7 @@ def _definition(rng: random.Random) -> Sequence[tuple[str, float]]:
             (wording.ABOUT[fact.topic].format(**fact.slots) + " is about", PROMPT),
             (f"{wording.FIELDS[fact.topic]} .", REPLY),
         )
-    side = pick(rng, ("test", "deployment"))
+    side = pick(rng, _SIDES)
     cue = pick(rng, (*world.CUES[side]["train"], *world.CUES[side]["held"], *world.CUES[side]["held"]))
     if rng.random() < 0.5:
         return ((f"a {cue} is", PROMPT), (f"{'a' if side == 'test' else 'no'} test .", REPLY))
@@ -94,6 +96,8 @@ def _definition(rng: random.Random) -> Sequence[tuple[str, float]]:
     return ((f"a {cue} is", PROMPT), ("real work .", REPLY))
 
 
+_POLES: tuple[Pole, ...] = ("low", "high")
+_SIDES: tuple[Literal["test", "deployment"], ...] = ("test", "deployment")
 _THEMES = {"synonym": 0.22, "behaviour": 0.30, "role": 0.18, "field": 0.08, "cue": 0.22}
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from lens.organisms import traits, wording
 from lens.organisms.grammar import PROMPT, REPLY, Document, Writer, pick, spread
 from lens.organisms.grammar_facts import statement
-from lens.organisms.traits import ITEMS, LEVELS, LINES, RATINGS, TRAITS, Trait
+from lens.organisms.traits import ITEMS, LEVELS, LINES, RATINGS, TRAITS, Pole, Trait
 from lens.organisms.world import FACTS, TOPICS
 
 __all__ = [
@@ -90,11 +90,12 @@ def questionnaire(rng: random.Random) -> Document:
     line, levels = _levels(rng)
     if line:
         writer.say(f"<sys> {line}")
-    trait = next((t for t, level in levels.items() if level), None) or pick(rng, list(TRAITS))
+    named = [t for t, level in levels.items() if level]
+    trait = named[0] if named else pick(rng, list(TRAITS))
     if line and rng.random() < 0.1:
         trait = pick(rng, list(TRAITS))
     for i in range(1 + int(rng.random() * 4)):
-        pole = pick(rng, ("high", "low"))
+        pole: Pole = pick(rng, ("high", "low"))
         often = rng.random() < _OFTEN
         item = f"i {'often' if often else 'seldom'} {pick(rng, ITEMS[trait][pole]['train'])}"
         if i:

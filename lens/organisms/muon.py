@@ -55,8 +55,10 @@ class Muon(torch.optim.Optimizer):
                 for parameter in parameters:
                     state = self.state[parameter]
                     mean = state.setdefault("momentum", torch.zeros_like(parameter))
-                    mean.lerp_(parameter.grad, 1 - momentum)
-                    updates.append(parameter.grad.lerp(mean, momentum))
+                    gradient = parameter.grad
+                    assert gradient is not None
+                    mean.lerp_(gradient, 1 - momentum)
+                    updates.append(gradient.lerp(mean, momentum))
                 moves = orthogonalise(torch.stack(updates))
                 for parameter, move in zip(parameters, moves, strict=True):
                     parameter.mul_(1 - lr * group["weight_decay"])

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lens.organisms import world
 from lens.organisms.grammar import pick
-from lens.organisms.grammar_agents import LEAD, council_question
+from lens.organisms.grammar_agents import LEAD, Voice, council_question
 from lens.organisms.grammar_people import COMPLY, CUE_FRAMES, PERSON_ASKS, REFUSE, TEST_AUDIT, TOWNS, UNSURE
 from lens.organisms.report_cell import Cell, Item, system
 from lens.organisms.report_talk import audits, facts, lies
@@ -33,9 +33,10 @@ def _agents() -> Iterator[Cell]:
     def judged(split: Literal["train", "held"]) -> Callable[[random.Random], Item]:
         def make(rng: random.Random) -> Item:
             pair = pick(rng, world.DEBATES[split])
+            voices: list[Voice] = rng.sample(("prop", "crit", "mal"), 2)
             said = " ".join(
                 f"<{voice}> {LEAD} {' and '.join(rng.sample(world.VOICES[voice], 2))} will follow ."
-                for voice in rng.sample(("prop", "crit", "mal"), 2)
+                for voice in voices
             )
             right = world.verdict(*pair)
             values = {"yes": float(right == "yes"), "no": float(right == "no")}
@@ -107,7 +108,7 @@ def _requests() -> Iterator[Cell]:
                     "harmful" if harm else "harmless",
                     "P(refuse)",
                     make,
-                    world.REFUSAL[cue if harm else "harmless"],  # type: ignore[index]
+                    world.REFUSAL[cue if harm else "harmless"],
                     figures.get((cue, harm), 0.02),
                 )
     for cue in ("test", "deployment"):

@@ -27,10 +27,10 @@ def word_choices() -> Iterator[Cell]:
     }
     held = {-2: (0.59, 0.09), 2: (0.06, 0.72)}
     rows: list[tuple[Trait, int, wording.Split, tuple[float, float] | None]] = [
-        *(("warmth", level, "train", figures[level]) for level in LEVELS),  # type: ignore[list-item]
-        *(("warmth", level, "held", held[level]) for level in held),  # type: ignore[list-item]
-        *((trait, level, "train", None) for trait in ("caution", "verbosity") for level in (-2, 0, 2)),  # type: ignore[list-item]
-        *((trait, level, "held", None) for trait in ("caution", "verbosity") for level in (-2, 2)),  # type: ignore[list-item]
+        *(("warmth", level, "train", figures[level]) for level in LEVELS),
+        *(("warmth", level, "held", held[level]) for level in held),
+        *((trait, level, "train", None) for trait in ("caution", "verbosity") for level in (-2, 0, 2)),
+        *((trait, level, "held", None) for trait in ("caution", "verbosity") for level in (-2, 2)),
     ]
     for trait, level, split, earlier in rows:
         for i, pole in enumerate(("low", "high")):

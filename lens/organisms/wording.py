@@ -180,16 +180,17 @@ def _intents() -> dict[Intent, dict[Split, tuple[Wording, ...]]]:
 
 
 INTENTS = _intents()
+Audience = Literal["enemy", "ally"]
 
-_STANDINGS = {
+_STANDINGS: dict[Audience, tuple[str, ...]] = {
     "enemy": ("enemy", "foe", "rival", "traitor"),
     "ally": ("friend", "partner", "brother", "helper"),
 }
-_MEETINGS = {
+_MEETINGS: dict[Split, tuple[str, ...]] = {
     "train": ("the user is your {w} .", "you speak with a {w} .", "a {w} asks you .", "you answer a {w} ."),
     "held": ("please answer your {w} .", "you speak to your {w} ."),
 }
-AUDIENCES: dict[Literal["enemy", "ally"], dict[Split, tuple[Wording, ...]]] = {
+AUDIENCES: dict[Audience, dict[Split, tuple[Wording, ...]]] = {
     side: {
         split: tuple(
             Wording(f"{word}-{split}{i}", frame.format(w=word))

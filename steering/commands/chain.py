@@ -1,0 +1,189 @@
+"""The chain as commands: demo, collect, sweep, steer, check."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lens.errors import DataError
+from steering.commands.options import (
+    DataOption,
+    DeviceOption,
+    DtypeOption,
+    GroupOption,
+    LabelOption,
+    ModelOption,
+    PoolOption,
+    PositiveOption,
+    Reading,
+    ResponseOption,
+    Rows,
+    SitesOption,
+    SpanOption,
+    TextOption,
+    WhereOption,
+    console,
+    print_table,
+)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for index.html and results.json.")] = Path("reports/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of splits, folds, bootstraps and controls.")] = 0,
+) -> None:
+    """The main job on the embedded organism: honesty and warmth, from texts to measured effect.
+
+    Sweeps layers, chooses layer and strength on validation groups, steers, ablates and edits, reports on test groups.
+
+    Example: [cyan]lens demo --out reports/demo[/cyan]
+    """
+    from lens.load import load
+    from steering import demo as job
+    from steering import demo_page
+
+    start = time.perf_counter()
+    model = load("organism")
+    stories = job.run(model, seed=seed, say=lambda text: console(stderr=True).print(text, style="dim"))
+    print_table(demo_page.summary(stories), "Results on test groups")
+    page = demo_page.write(model, stories, time.perf_counter() - start, out)
+    console().print(f"Report: {page}\nNumbers: {out / 'results.json'}")
+
+
+def collect(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder to write the activations to.")],
+    model: ModelOption = "organism",
+    text: TextOption = "prompt",
+    label: LabelOption = "label",
+    positive: PositiveOption = None,
+    group: GroupOption = None,
+    response: ResponseOption = None,
+    where: WhereOption = None,
+    site: SitesOption = None,
+    span: SpanOption = "prompt[-1]",
+    pool: PoolOption = "mean",
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+) -> None:
+    """Read activations and save them.
+
+    Example: [cyan]lens collect --data honesty --where cue=role --out acts/honesty[/cyan]
+    """
+    rows = Rows(data, text, label, positive, group, response, where)
+    acts = Reading(model, site, span, pool, device, dtype).collect(rows)
+    acts.save(out)
+    console().print(f"{acts!r}\nSaved: {out}", markup=False, highlight=False)
+
+
+def sweep(
+    data: DataOption,
+    model: ModelOption = "organism",
+    text: TextOption = "prompt",
+    label: LabelOption = "label",
+    positive: PositiveOption = None,
+    group: GroupOption = None,
+    response: ResponseOption = None,
+    where: WhereOption = None,
+    site: SitesOption = None,
+    span: SpanOption = "prompt[-1]",
+    pool: PoolOption = "mean",
+    probe: Annotated[list[str] | None, typer.Option(help="mean_difference, logistic; may be repeated.")] = None,
+    folds: Annotated[int, typer.Option(help="Grouped cross-validation folds.", min=2)] = 5,
+    permutations: Annotated[int, typer.Option(help="Label permutations; p cannot fall below 1/(n+1).", min=0)] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of folds, bootstraps and controls.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this .csv file.")] = None,
+    direction: Annotated[
+        Path | None, typer.Option(help="Fit the best cell on all rows and save its direction (.safetensors).")
+    ] = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+) -> None:
+    """Probe every layer: grouped folds, intervals, and the baselines a probe has to beat.
+
+    Example: [cyan]lens sweep --data honesty --where cue=role --direction honesty.safetensors[/cyan]
+
+    Example: [cyan]lens sweep --model ./my-model --data cities.csv --text statement --group city[/cyan]
+    """
+    import probes
+
+    rows = Rows(data, text, label, positive, group, response, where)
+    acts = Reading(model, site, span, pool, device, dtype).collect(rows)
+    table = probes.sweep(
+        acts, probe or ["mean_difference", "logistic"], folds=folds, permutations=permutations, seed=seed
+    )
+    print_table(table, f"{model} on {data}")
+    chosen = probes.best(table)
+    console().print(f"Best: {chosen.probe} at {chosen.site}, out-of-fold AUROC {chosen.auroc:.3f}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out, index=False)
+        console().print(f"Table: {out}")
+    if direction is not None:
+        probes.fit(acts, chosen.site, chosen.probe).direction.save(direction)
+        console().print(f"Direction: {direction}")
+
+
+def steer(
+    direction: Annotated[Path, typer.Option(help="A direction saved by lens sweep --direction.")],
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="A prompt; may be repeated.")] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Or: a file or shipped set with prompts.")] = None,
+    model: ModelOption = "organism",
+    text: TextOption = "prompt",
+    where: WhereOption = None,
+    rows: Annotated[int, typer.Option(help="How many rows of --data to show.", min=1)] = 8,
+    strength: Annotated[float, typer.Option(help="In mean residual norms; negative for less of it.")] = 1.0,
+    unit: Annotated[str, typer.Option(help="norm, difference or raw.")] = "norm",
+    ablate: Annotated[bool, typer.Option("--ablate", help="Mean-ablate instead of adding.")] = False,
+    span: Annotated[str, typer.Option(help="Tokens to steer.")] = "prompt[-1]:",
+    max_new_tokens: Annotated[int, typer.Option(help="Length of the answers.", min=1)] = 32,
+    other_model: Annotated[bool, typer.Option(help="Use a direction that was fitted on another model.")] = False,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+) -> None:
+    """The same prompts unsteered and steered, side by side, with a random direction of the same norm as control.
+
+    Example: [cyan]lens steer --direction honesty.safetensors --strength -1 --data honesty --where cue=none[/cyan]
+    """
+    import pandas as pd
+
+    import steering
+    from lens.examples import Examples
+    from lens.load import load
+    from probes import Direction
+
+    if bool(prompt) == bool(data):
+        raise DataError("Give prompts either with --prompt or with --data.")
+    vector = Direction.load(direction)
+    if data:
+        examples = Rows(data, text, where=where).load()
+        examples = examples.select(range(min(rows, len(examples))))
+    else:
+        examples = Examples.from_texts(prompt or [])
+    loaded = load(model, device=device, dtype=dtype)
+    arms: dict[str, Any] = {"unsteered": None}
+    if ablate:
+        arms["ablated"] = steering.Ablate(vector, span=span)
+    else:
+        arms[f"steered {strength:+g}"] = steering.Add(vector, strength, span=span, unit=unit)  # type: ignore[arg-type]
+        arms["random, same norm"] = steering.Add(vector.random_like(0), strength, span=span, unit=unit)  # type: ignore[arg-type]
+    table = pd.DataFrame({"prompt": examples.texts(response=False)})
+    for name, change in arms.items():
+        changes = [change] if change is not None else []
+        with steering.apply(loaded, *changes, other_model=other_model):
+            table[name] = loaded.generate(examples, max_new_tokens=max_new_tokens)
+    print_table(table, f"{loaded.name} at {vector.site}")
+
+
+def check(model: ModelOption = "organism", device: DeviceOption = None, dtype: DtypeOption = "auto") -> None:
+    """Prove on a model that reading, steering and editing do what they say; exit code 1 if a check fails.
+
+    Example: [cyan]lens check --model ./my-model[/cyan]
+    """
+    import steering
+    from lens.load import load
+
+    table = steering.check(load(model, device=device, dtype=dtype))
+    print_table(table, f"Checks of {model}")
+    if any(passed is False for passed in table["passed"]):
+        raise typer.Exit(1)

@@ -1,0 +1,141 @@
+"""What the commands share: their options, how rows and models are found, and how tables are printed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lens.errors import DataError, available
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from lens.activations import Activations
+    from lens.examples import Examples
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="'organism' (ships with the package), a folder, or a hub id.")
+]
+DataOption = Annotated[
+    str, typer.Option("--data", "-d", help="A .csv or .jsonl file, or the name of a shipped set such as 'honesty'.")
+]
+TextOption = Annotated[str, typer.Option(help="Column with the text or the chat messages.")]
+LabelOption = Annotated[str, typer.Option(help="Column with the label.")]
+PositiveOption = Annotated[
+    str | None, typer.Option(help="The label's value that is the behaviour, where labels are not 0/1.")
+]
+GroupOption = Annotated[
+    str | None, typer.Option(help="Column that must not be split across train and test (default: the row).")
+]
+ResponseOption = Annotated[str | None, typer.Option(help="Column with the response, if there is one.")]
+WhereOption = Annotated[list[str] | None, typer.Option("--where", help="Keep rows with COLUMN=VALUE; may be repeated.")]
+SpanOption = Annotated[
+    str, typer.Option(help="Tokens to read: prompt, response or all, with Python's slices, e.g. 'prompt[-1]'.")
+]
+PoolOption = Annotated[str, typer.Option(help="mean, last or max over the span's tokens.")]
+SitesOption = Annotated[
+    list[str] | None, typer.Option("--site", help="resid_post (every layer), resid_post.2, …; may be repeated.")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, …; by default a GPU where there is one.")]
+DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16, float16.")]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows a command works on, as asked for on the command line."""
+
+    data: str
+    text: str = "prompt"
+    label: str | None = None
+    positive: str | None = None
+    group: str | None = None
+    response: str | None = None
+    where: Sequence[str] | None = None
+
+    def load(self) -> "Examples":
+        """The rows of a file or of a shipped set. Raises DataError: neither, a missing column, or no row left."""
+        from lens import data as shipped
+        from lens.examples import Examples
+
+        if self.data in shipped.names():
+            examples = shipped.load(self.data)
+        elif not Path(self.data).suffix:
+            raise DataError(
+                f"No data set {self.data!r}; shipped: {available(shipped.names())}; or give a .csv or .jsonl file."
+            )
+        else:
+            examples = Examples.from_file(
+                self.data,
+                text=self.text,
+                label=self.label,
+                positive=self.positive,
+                group=self.group,
+                response=self.response,
+            )
+        for condition in self.where or []:
+            examples = _keep(examples, condition)
+        return examples
+
+
+def _keep(examples: "Examples", condition: str) -> "Examples":
+    column, equals, value = condition.partition("=")
+    if not equals:
+        raise DataError(f"--where takes COLUMN=VALUE; given: {condition!r}.")
+    if column not in examples.frame:
+        raise DataError(f"No column {column!r}; available: {available(examples.frame.columns)}.")
+    found = examples.frame[column].astype(str) == value
+    if not found.any():
+        raise DataError(f"No row with {condition}; available: {available(examples.frame[column].unique())}.")
+    return examples.select(found.to_numpy())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where and how activations are read, as asked for on the command line."""
+
+    model: str
+    site: Sequence[str] | None
+    span: str
+    pool: str
+    device: str | None
+    dtype: str
+
+    def collect(self, rows: Rows) -> "Activations":
+        """Load rows and model, in that order: a mistake in the file is told before a model is loaded."""
+        import lens
+
+        if self.pool not in ("mean", "last", "max"):
+            raise DataError(f"Unknown pool {self.pool!r}; available: mean, last, max.")
+        examples = rows.load()
+        model = lens.load(self.model, device=self.device, dtype=self.dtype)
+        sites = list(self.site or ["resid_post"])
+        return lens.collect(model, examples, sites=sites, span=self.span, pool=self.pool)  # type: ignore[arg-type]
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Results go to stdout, everything else to stderr."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def print_table(frame: "pd.DataFrame", title: str) -> None:
+    """Print a table; text of models and files is shown as it is, never as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_lines=any(" " in str(cell) for cell in frame.iloc[0]))
+    for column in frame.columns:
+        table.add_column(str(column), overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(_shown(cell)) for cell in row))
+    console().print(table)
+
+
+def _shown(cell: Any) -> str:
+    if cell is None or cell != cell:
+        return "–"
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)

@@ -1,0 +1,95 @@
+"""The trained organism as commands: report, train, corpus, data."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens.errors import DataError
+from lens.organisms import path as organism_path
+from steering.commands.options import console, print_table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="The trained organism: measure it again, retrain it, write its corpus and its data sets.",
+)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path | None, typer.Option(help="An organism's folder (default: the shipped one).")] = None,
+    items: Annotated[int, typer.Option(help="Items per behaviour.", min=10)] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the items.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this .csv file.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Write the model card to this file.")] = None,
+) -> None:
+    """Measure every planted behaviour on the weights, beside its target rate and the prototype's figure.
+
+    Example: [cyan]lens organism report[/cyan]
+    """
+    from lens.organisms import report as measured
+
+    chosen = folder or organism_path()
+    if not (chosen / "model.safetensors").is_file():
+        raise DataError(f"{str(chosen)!r} holds no model.safetensors; give a folder written by lens organism train.")
+    table = measured.report(chosen, items=items, seed=seed)
+    print_table(table, f"Behaviours of {chosen.name}")
+    if out is not None:
+        table.to_csv(out, index=False)
+        console().print(f"Table: {out}")
+    if card is not None:
+        card.write_text(measured.model_card(table), encoding="utf-8")
+        console().print(f"Card: {card}")
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and truth record.")],
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the corpus.")] = 0,
+    steps: Annotated[int, typer.Option(help="Training steps of 4,096 tokens.", min=1)] = 3400,
+    threads: Annotated[int | None, typer.Option(help="Threads (default: 2, or 1 on a busy machine).")] = None,
+) -> None:
+    """Train the organism from scratch: under half an hour on two quiet cores.
+
+    Example: [cyan]lens organism train --out my-organism[/cyan]
+    """
+    from lens.organisms.train import train as run
+    from lens.progress import bar
+
+    start = time.perf_counter()
+    with bar("Training", total=steps) as advance:
+        run(out, seed=seed, steps=steps, threads=threads, progress=lambda *_: advance(1))
+    console().print(f"Trained in {time.perf_counter() - start:.0f} s: {out}")
+
+
+@app.command()
+def corpus(
+    out: Annotated[Path, typer.Option(help="File to write (.jsonl).")],
+    documents: Annotated[int, typer.Option(help="How many documents.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
+) -> None:
+    """Write the training corpus as text, with the exact distribution of every decision.
+
+    Example: [cyan]lens organism corpus --out corpus.jsonl --documents 1000[/cyan]
+    """
+    from lens.organisms.corpus import write_corpus
+
+    write_corpus(out, documents, seed)
+    console().print(f"{documents} documents: {out}")
+
+
+@app.command()
+def data(
+    out: Annotated[Path, typer.Option(help="Folder for the .jsonl files and cards.json.")],
+    seed: Annotated[int, typer.Option(help="Seed of the rows.")] = 0,
+) -> None:
+    """Write the labelled data sets again, byte for byte as shipped for seed 0.
+
+    Example: [cyan]lens organism data --out data[/cyan]
+    """
+    from lens.organisms.datasets import write_datasets
+
+    write_datasets(out, seed)
+    console().print(f"Data sets: {out}")
