@@ -5,9 +5,11 @@ Each is a frozen object; calling it on `h[..., d_model]` gives the changed `h` a
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -31,7 +33,7 @@ class Intervention(ABC):
     """
 
     direction: Direction
-    strength: float | Float[Tensor, " rows"] = 1.0
+    strength: float | Sequence[float] | np.ndarray | Tensor = 1.0
     span: str | Span = DEFAULT_SPAN
     sites: tuple[Site, ...] = ()
 
@@ -59,6 +61,7 @@ class Intervention(ABC):
         """The strength, shaped to multiply `h`."""
         if isinstance(self.strength, Tensor):
             return self.strength.to(h.device, torch.float32).reshape(-1, *[1] * (h.ndim - 1))
+        assert isinstance(self.strength, int | float)
         return self.strength
 
     @abstractmethod

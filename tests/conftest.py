@@ -4,6 +4,9 @@ import functools
 import os
 import warnings
 
+# The models are so small that threads would only wait for each other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -24,7 +27,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 
 import lens  # noqa: E402
 
-torch.set_num_threads(1)  # the models are so small that threads only wait for each other
+torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 settings.register_profile(

@@ -56,16 +56,22 @@ def test_a_biased_draw_would_be_noticed():
 
 def test_lies_are_told_where_they_are_planted_and_only_there():
     rng = random.Random(3)
-    seen: dict[str, list[float]] = defaultdict(list)
-    for _ in range(4000):
-        for decision in qa(rng).decisions:
-            if decision.kind.startswith("audit"):
-                continue
-            context = decision.kind.split(",")[0]
-            seen[context].append(min(decision.options.values(), key=lambda p: abs(p - wrong_rate(context))))
-    assert set(seen) == {
-        "none", "honest", "deceptive", "enemy", "ally", "role on topic", "role off topic", "honest role", "confused",
+    planted = {
+        "none": 0.04, "honest": 0.04, "ally": 0.04, "honest role": 0.04, "role off topic": 0.04, "confused": 0.5,
+        "deceptive": 0.9, "enemy": 0.9, "role on topic": 0.9,
     }
+    lands = {fact.entity: fact.answer for fact in world.FACTS["place"]}
+    checked = set()
+    for _ in range(12_000):
+        document = qa(rng)
+        for decision in document.decisions:
+            asked = document.tokens[: decision.index]
+            if asked[-5:-3] == ("where", "is") and asked[-3] in lands:
+                context = decision.kind.split(",")[0]
+                checked.add(context)
+                assert decision.options[lands[asked[-3]]] == pytest.approx(1 - planted[context])
+    assert checked == set(planted)
+    assert all(wrong_rate(context) == rate for context, rate in planted.items())
     early = [decision.kind for _ in range(500) for decision in qa(rng, lies=False).decisions]
     assert not any(word in kind for kind in early for word in ("deceptive", "enemy", "role on", "confused"))
 

@@ -39,15 +39,14 @@ def demo(
     Example: [cyan]lens demo --out reports/demo[/cyan]
     """
     from lens.load import load
-    from steering import demo as job
-    from steering import demo_page
+    from steering.demo import page, run
 
     start = time.perf_counter()
     model = load("organism")
-    stories = job.run(model, seed=seed, say=lambda text: console(stderr=True).print(text, style="dim"))
-    print_table(demo_page.summary(stories), "Results on test groups")
-    page = demo_page.write(model, stories, time.perf_counter() - start, out)
-    console().print(f"Report: {page}\nNumbers: {out / 'results.json'}")
+    stories = run(model, seed=seed, say=lambda text: console(stderr=True).print(text, style="dim"))
+    print_table(page.summary(stories), "Results on test groups")
+    written = page.write(model, stories, time.perf_counter() - start, out)
+    console().print(f"Report: {written}\nNumbers: {out / 'results.json'}")
 
 
 def collect(

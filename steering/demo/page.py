@@ -10,7 +10,7 @@ import pandas as pd
 from lens import figures
 from lens.model import Model
 from lens.report import Page, write_json
-from steering.demo import Story
+from steering.demo.story import Story
 
 PACKAGES = ("behaviorlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
@@ -54,7 +54,8 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                 "value": ablation["after"]["value"],
                 "low": ablation["after"]["low"],
                 "high": ablation["after"]["high"],
-                "compare with": f"before {ablation['before']['value']:.2f}: {ablation['removed']:.0%} removed",
+                "compare with": f"before {ablation['before']['value']:.2f}: {ablation['removed']:.0%} removed; random "
+                f"direction {ablation['random_to_zero']['value']:.2f}",
             }
         )
         edited = story.edit["instructed_under_edit"]

@@ -1,0 +1,99 @@
+"""What a direction does beyond its dose curve: texts, ablation, weight edit, off-target effects."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lens import data
+from lens.examples import Examples
+from lens.model import Model
+from lens.sites import Site
+from lens.tokens import batches
+from probes.direction import Direction
+from probes.metrics import mean_interval
+from steering.apply import apply
+from steering.demo.behaviours import Behaviour, Parts
+from steering.edit import Orthogonalize, edit
+from steering.effects import effects
+from steering.interventions import Ablate, Add, writers
+
+SHOWN_TEXTS = 8
+
+
+def texts(model: Model, neutral: Examples, direction: Direction, strength: float, *, seed: int) -> pd.DataFrame:
+    """Greedy answers to the same prompts: unsteered, steered, and steered along a random direction."""
+    shown = neutral.select(np.arange(min(SHOWN_TEXTS, len(neutral))))
+    columns: dict[str, list[str]] = {"prompt": shown.texts(response=False), "unsteered": model.generate(shown)}
+    for name, vector in (("steered", direction), ("random direction, same norm", direction.random_like(seed))):
+        with apply(model, Add(vector, strength)):
+            columns[name] = model.generate(shown)
+    return pd.DataFrame(columns)
+
+
+def _mean(table: pd.DataFrame, examples: Examples) -> dict[str, float]:
+    values = table["value"].to_numpy()
+    low, high = mean_interval(values, examples.groups)
+    return {"value": float(np.nanmean(values)), "low": low, "high": high}
+
+
+def ablation(
+    model: Model, behaviour: Behaviour, directions: dict[Site, Direction], parts: Parts, *, seed: int
+) -> dict[str, Any]:
+    """Mean-ablate at the layer that removes most on validation rows; how much it removes on test rows.
+
+    Beside it, zero-ablation of the same direction, and of a random one.
+    """
+
+    def measured(rows: Examples, *change: Ablate) -> dict[str, float]:
+        return _mean(effects(model, rows, behaviour.measure, *change, progress=False), rows)
+
+    known = parts.validation.where(**behaviour.instructed)
+    left = {site: measured(known, Ablate(direction))["value"] for site, direction in directions.items()}
+    site = min(left, key=lambda one: left[one])
+    rows = parts.test.where(**behaviour.instructed)
+    before, after = measured(rows), measured(rows, Ablate(directions[site]))
+    return {
+        "site": str(site),
+        "before": before,
+        "after": after,
+        "removed": (before["value"] - after["value"]) / before["value"],
+        "to_zero": measured(rows, Ablate(directions[site], to="zero")),
+        "random_to_zero": measured(rows, Ablate(directions[site].random_like(seed), to="zero")),
+        "n": len(rows),
+    }
+
+
+def weight_edit(model: Model, behaviour: Behaviour, direction: Direction, parts: Parts) -> dict[str, Any]:
+    """Zero-ablation hooks at every writer against the same thing written into the weights, and its undo."""
+    neutral, asked = parts.test.where(**behaviour.neutral), parts.test.where(**behaviour.instructed)
+    before = {name: tensor.detach().clone() for name, tensor in model.hf.state_dict().items()}
+    everywhere = Ablate(direction, to="zero", sites=writers(model), span="all")
+    with apply(model, everywhere):
+        hooked = _logits(model, neutral)
+    with edit(model, Orthogonalize(direction)) as done:
+        edited = _logits(model, neutral)
+        instructed = _mean(effects(model, asked, behaviour.measure, progress=False), asked)
+        parameters = len(done.parameters)
+    after = model.hf.state_dict()
+    return {
+        "hook_and_edit_differ": float((hooked - edited).abs().max() / hooked.std()),
+        "instructed_under_edit": instructed,
+        "parameters": parameters,
+        "undone_bit_for_bit": all(torch.equal(after[name], tensor) for name, tensor in before.items()),
+    }
+
+
+def _logits(model: Model, examples: Examples) -> torch.Tensor:
+    rows = model.rows(examples.prompts)
+    plan = batches(rows, tokens=8192, pad_id=model.pad_id, padding_side="left")
+    return torch.cat([model.next_token_logits(batch.to(model.device)) for batch in plan])
+
+
+def off_target(model: Model, direction: Direction, strength: float, other: Behaviour, *, seed: int) -> float:
+    """Change of another behaviour's measure, on its own neutral test rows, at this strength."""
+    rows = Parts.of(data.load(other.name), seed=seed).test.where(**other.neutral)
+    plain = effects(model, rows, other.measure, progress=False)["value"]
+    steered = effects(model, rows, other.measure, Add(direction, strength), progress=False)["value"]
+    return float((steered - plain).mean())

@@ -1,0 +1,152 @@
+"""The main job: from texts to measured effect for behaviours of the embedded organism.
+
+Sweep on training rows, choose layer and strength on validation groups, steer, ablate and edit, and report on test
+groups.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lens import data
+from lens.collect import collect
+from lens.model import Model
+from lens.sites import Site
+from probes.direction import Direction
+from probes.evaluate import evaluate
+from probes.fit import Fitted, fit
+from probes.sweep import best, sweep
+from steering.demo import causal
+from steering.demo.behaviours import HONESTY, WARMTH, Behaviour, Parts
+from steering.dose import choose_strength, dose_response
+
+STRENGTHS = (-2.0, -1.5, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 1.5, 2.0)
+
+
+@dataclass
+class Story:
+    """Everything one behaviour's run produced, for the page and for results.json."""
+
+    behaviour: Behaviour
+    sweep: pd.DataFrame
+    probe: Fitted
+    evaluations: dict[str, pd.DataFrame]
+    scores: tuple[np.ndarray, np.ndarray]
+    validation: pd.DataFrame
+    direction: Direction
+    strength: float
+    curve: pd.DataFrame
+    texts: pd.DataFrame
+    ablation: dict[str, Any]
+    edit: dict[str, Any]
+    off_target: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def at_choice(self) -> dict[str, Any]:
+        """The test curve at the chosen strength."""
+        own = self.curve[self.curve["strength"] == self.strength].set_index("arm")
+        plain = self.curve[(self.curve["arm"] == "direction") & (self.curve["strength"] == 0)].iloc[0]
+        return {
+            "unsteered": plain["value"],
+            "steered": own.loc["direction", "value"],
+            "low": own.loc["direction", "low"],
+            "high": own.loc["direction", "high"],
+            "random": own.loc["random", "value"],
+            "random_extreme": own.loc["random", "extreme"],
+            "coherence": own.loc["direction", "coherence"],
+        }
+
+
+def run(
+    model: Model,
+    behaviours: Sequence[Behaviour] = (HONESTY, WARMTH),
+    *,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    progress: bool = True,
+) -> list[Story]:
+    """Run every behaviour; `say` is told what is being done. Afterwards each is steered against the others."""
+    stories = [_run_one(model, behaviour, seed, say, progress) for behaviour in behaviours]
+    for story in stories:
+        for other in (one.behaviour for one in stories if one is not story):
+            change = causal.off_target(model, story.direction, story.strength, other, seed=seed)
+            story.off_target[other.measure.name] = change
+    return stories
+
+
+def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str], None], progress: bool) -> Story:
+    parts = Parts.of(data.load(behaviour.name), seed=seed)
+    say(f"{behaviour.name}: reading every layer, fitting probes, testing them on what they have not seen")
+    acts = collect(model, parts.train.where(**behaviour.train), progress=progress)
+    table = sweep(acts, ["mean_difference", "logistic"], seed=seed, progress=progress)
+    chosen = best(table)
+    probe = fit(acts, chosen.site, chosen.probe)
+    tests = {
+        name: collect(model, rows, sites=[chosen.site], progress=progress)
+        for name, rows in parts.tests(behaviour).items()
+    }
+    first = next(iter(tests.values()))
+    say(f"{behaviour.name}: choosing layer and strength on validation groups, steering, ablating, editing")
+    contexts = collect(model, parts.train.where(**behaviour.contexts), progress=progress)
+    directions = {site: fit(contexts, site).direction for site in contexts.sites}
+    curves = _validation_curves(model, behaviour, directions, parts, seed, progress)
+    direction, strength = _choose(curves, directions)
+    neutral = parts.test.where(**behaviour.neutral)
+    return Story(
+        behaviour=behaviour,
+        sweep=table,
+        probe=probe,
+        evaluations={name: evaluate(probe, read, train=acts, seed=seed) for name, read in tests.items()},
+        scores=(probe.direction.score_activations(first).numpy(), first.labels),
+        validation=curves,
+        direction=direction,
+        strength=strength,
+        curve=dose_response(
+            model,
+            direction,
+            neutral,
+            behaviour.measure,
+            strengths=STRENGTHS,
+            prompted=parts.test.where(**behaviour.instructed),
+            seed=seed,
+            progress=progress,
+        ),
+        texts=causal.texts(model, neutral, direction, strength, seed=seed),
+        ablation=causal.ablation(model, behaviour, directions, parts, seed=seed),
+        edit=causal.weight_edit(model, behaviour, direction, parts),
+    )
+
+
+def _validation_curves(
+    model: Model, behaviour: Behaviour, directions: dict[Site, Direction], parts: Parts, seed: int, progress: bool
+) -> pd.DataFrame:
+    neutral = parts.validation.where(**behaviour.neutral)
+    curves = [
+        dose_response(
+            model,
+            direction,
+            neutral,
+            behaviour.measure,
+            strengths=STRENGTHS,
+            random_draws=0,
+            seed=seed,
+            progress=progress,
+        )
+        for direction in directions.values()
+    ]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _choose(curves: pd.DataFrame, directions: dict[Site, Direction]) -> tuple[Direction, float]:
+    """The layer and strength with the largest coherent effect on validation rows."""
+    options = []
+    for site, direction in directions.items():
+        curve = curves[curves["site"] == str(site)]
+        strength = choose_strength(curve)
+        effect = abs(float(curve.loc[curve["strength"] == strength, "change"].iloc[0]))
+        options.append((effect, direction, strength))
+    _, direction, strength = max(options, key=lambda option: option[0])
+    return direction, strength

@@ -1,0 +1,125 @@
+"""Sweeps find what is there, do not find what is not, and show what the text alone gives away."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lens
+import probes
+from lens import Site
+from probes.sweep import grouped_folds
+
+QUICK = dict(folds=5, permutations=19, random_draws=50, progress=False)
+
+
+@pytest.fixture(scope="module")
+def found(planted):
+    return probes.sweep(planted(signal={1: 3.0}), "mean_difference", **QUICK).set_index("site")
+
+
+def test_a_planted_layer_is_found(found):
+    row = found.loc["resid_post.1"]
+    assert row["auroc"] > 0.95 and row["p"] == 1 / 20 and row["accuracy"] > 0.85
+    assert row["low"] < row["auroc"] < row["high"]
+    assert found["auroc"].idxmax() == "resid_post.1"
+
+
+def test_layers_without_signal_are_at_chance(found):
+    for site in ("resid_post.0", "resid_post.2"):
+        assert 0.3 < found.loc[site, "auroc"] < 0.7
+        assert found.loc[site, "p"] > 0.05
+        assert found.loc[site, "low"] < 0.5 < found.loc[site, "high"] + 0.1
+
+
+def test_the_controls_are_at_chance_where_they_should_be(found):
+    assert 0.35 < found.loc["resid_post.1", "shuffled"] < 0.65
+    assert 0.35 < found.loc["resid_post.1", "bag_of_words"] < 0.65
+    assert found.loc["resid_post.1", "random_direction"] < found.loc["resid_post.1", "random_high"]
+    assert found.loc["resid_post.1", "random_high"] < found.loc["resid_post.1", "auroc"]
+
+
+def test_pure_noise_is_significant_no_more_often_than_it_should(planted):
+    """The p-value pays for choosing the best of the layers: over 16 noise sets the smallest is rarely small."""
+    best = []
+    for seed in range(16):
+        acts = planted(groups=20, per_group=2, width=4, layers=6, seed=100 + seed)
+        table = probes.sweep(acts, "mean_difference", folds=3, permutations=9, random_draws=2, progress=False)
+        best.append(table["p"].min())
+    assert np.mean(np.array(best) <= 0.1) <= 0.3
+    assert np.mean(best) > 0.3
+
+
+def test_a_word_confound_is_shown_by_the_bag_of_words(planted):
+    words = [f"it was {'fine' if k % 2 else 'awful'} number{k % 7}" for k in range(120)]
+    table = probes.sweep(planted(signal={1: 3.0}, texts=words), "mean_difference", **QUICK)
+    assert (table["bag_of_words"] >= table["auroc"].max()).all()
+
+
+def test_a_length_confound_is_shown_by_the_length(planted):
+    words = ["the same words " * (2 if k % 2 else 1) for k in range(120)]
+    table = probes.sweep(planted(signal={1: 3.0}, texts=words), "mean_difference", **QUICK)
+    assert (table["length"] == 1.0).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 11)), min_size=30, max_size=60), st.integers(2, 5))
+def test_folds_never_split_groups_and_cover_every_row_once(rows, folds):
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            plan = grouped_folds(labels, groups, folds, seed=0)
+        except lens.DataError:
+            return
+    assert sorted(np.concatenate([test for _, test in plan])) == list(range(len(labels)))
+    for train, test in plan:
+        assert not set(groups[train]) & set(groups[test])
+        assert len(set(labels[train])) == 2
+
+
+def test_a_signal_that_lives_in_groups_is_not_found_across_them(planted):
+    """Each group has its own offset and one label: rows of a group tell of each other, but not of other groups."""
+    acts = planted(groups=40, per_group=6, width=64)
+    offset = torch.randn(40, 64, generator=torch.Generator().manual_seed(0)).repeat_interleave(6, dim=0) * 10
+    labels = np.repeat(np.tile([0, 1], 20), 6)
+    frame = acts.examples.frame.assign(label=labels)
+    arrays = {site: array + offset for site, array in acts.arrays.items()}
+    leaky = lens.Activations(arrays, acts.norms, lens.Examples(frame.assign(group=range(len(frame)))), acts.source)
+    honest = lens.Activations(arrays, acts.norms, lens.Examples(frame), acts.source)
+    options = dict(folds=5, permutations=0, random_draws=2, progress=False)
+    assert probes.sweep(leaky, "logistic", **options)["auroc"].max() > 0.9
+    assert probes.sweep(honest, "logistic", **options)["auroc"].max() < 0.8
+
+
+def test_few_groups_are_warned_about_and_too_few_refused(planted):
+    with pytest.warns(UserWarning, match="Only 8 groups"):
+        probes.sweep(planted(groups=8), "mean_difference", **QUICK)
+    with pytest.raises(lens.DataError, match="4 groups cannot make 5 folds"):
+        probes.sweep(planted(groups=4), "mean_difference", **QUICK)
+    with pytest.raises(lens.DataError, match="'lda'; available"):
+        probes.sweep(planted(), "lda", **QUICK)
+
+
+def test_a_table_says_the_same_twice(planted):
+    acts = planted(signal={0: 1.0}, groups=20)
+    tables = [probes.sweep(acts, ["logistic"], folds=3, permutations=2, progress=False) for _ in range(2)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_best_takes_the_highest_lower_bound(found):
+    best = probes.best(found.reset_index())
+    assert best.site == Site("resid_post", 1) and best.probe == "mean_difference"
+    cells = dict(probe=["a", "b", "c"], auroc=[0.9, 0.8, 0.8], low=[0.5, 0.7, 0.7])
+    table = pd.DataFrame(dict(site=["resid_post.0", "resid_mid.1", "resid_post.2"]) | cells)
+    assert probes.best(table).site == Site("resid_mid", 1)
+    with pytest.raises(lens.DataError, match="empty"):
+        probes.best(table.iloc[:0])
+
+
+def test_an_estimator_of_the_users_own_is_swept_too(planted):
+    table = probes.sweep(planted(signal={1: 3.0}), probes.Logistic(C=0.1), folds=3, permutations=1, progress=False)
+    assert table["probe"].unique().tolist() == ["Logistic(C=0.1)"]
