@@ -18,6 +18,7 @@ from lens.examples import Examples
 from lens.sites import Site
 
 FORMAT = 1
+_ROW = "__row__"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def find_parts(hf: nn.Module) -> Parts:
             name for key in ("embed", "pos_embed", "token_type_embed") if (name := path(mapping.get(key)))
         ),
         final_norm=path(mapping.get("ln_final")),
-        unembed=path(mapping.get("unembed")),
+        unembed=head if (head := path(mapping.get("unembed"))) in dict(hf.named_modules()) else None,
         attn=path(inside.get("attn")),
         attn_norm=path(inside.get("ln1_post")),
         mlp=path(inside.get("mlp")),

@@ -49,9 +49,12 @@ def layer_curve(table: pd.DataFrame) -> "Figure":
 def score_histogram(
     scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray, names: tuple[str, str]
 ) -> "Figure":
-    """Histogram of scores by class; `names` are those of label 0 and label 1. The threshold is at 0."""
+    """Histogram of scores by class; `names` are those of label 0 and label 1. The threshold is at 0.
+
+    Scores are best given per residual norm, `direction.score(h) / (direction.norm * direction.residual_norm)`.
+    """
     values, classes = np.asarray(scores), np.asarray(labels)
-    figure = _figure("probe score (above 0: label 1)", "rows")
+    figure = _figure("probe score in residual norms (above 0: label 1)", "rows")
     edges = np.linspace(values.min(), values.max(), 41)
     for label, color in ((0, COLORS[1]), (1, COLORS[0])):
         figure.add_histogram(
@@ -90,7 +93,10 @@ def dose_response(curve: pd.DataFrame, *, coherence: bool = True) -> "Figure":
         )
     for _, row in curve[curve["arm"] == "prompt"].iterrows():
         figure.add_hline(
-            y=row["value"], line={"color": COLORS[4], "dash": "dash"}, annotation_text="asked for by prompt"
+            y=row["value"],
+            line={"color": COLORS[4], "dash": "dash"},
+            annotation_text="asked for by prompt",
+            annotation_position="bottom right",
         )
     figure.update_yaxes(range=[-0.03, 1.05])
     return figure
@@ -116,6 +122,7 @@ def _band(figure: "Figure", x: pd.Series, low: pd.Series, high: pd.Series, color
     figure.add_scatter(
         x=[*x, *x[::-1]],
         y=[*high, *low[::-1]],
+        mode="lines",
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.15)",
         line={"width": 0},

@@ -127,10 +127,11 @@ def _summary(arm: str, dose: float, tables: dict[float, pd.DataFrame], examples:
     }
 
 
-def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9) -> float:
-    """The strength with the largest effect, in either direction, among those that keep the model coherent.
+def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9, share: float = 0.9) -> float:
+    """The smallest strength that has nearly the largest effect and keeps the model coherent.
 
-    A strength qualifies if its coherence is at least `coherence` times the unsteered one. Choose on validation
+    A strength qualifies if its coherence is at least `coherence` times the unsteered one; of those, the smallest
+    whose effect, in either direction, is at least `share` of the largest. Choose on validation
     rows and report on test rows. Raises DataError: no direction arm, or nothing qualifies.
     """
     if "arm" not in curve or not (curve["arm"] == "direction").any():
@@ -140,6 +141,6 @@ def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9) -> float:
     sound = own[(own["coherence"] >= coherence * plain) & (own["strength"] != 0)]
     if len(sound) == 0:
         raise DataError(f"No strength keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths.")
-    effect = sound["change"].abs().round(3)
-    ranked = sound.assign(effect=-effect, size=sound["strength"].abs()).sort_values(["effect", "size"])
-    return float(ranked["strength"].iloc[0])
+    effect = sound["change"].abs()
+    enough = sound[effect >= share * effect.max()]
+    return float(enough.loc[enough["strength"].abs().idxmin(), "strength"])

@@ -39,7 +39,8 @@ class Edit:
     the end of the block. Edits are undone in reverse order."""
 
     def __init__(self, model: Model, change: Orthogonalize) -> None:
-        self.model, self.name = model, change.name
+        again = sum(name.startswith(change.name) for name in model.edits)
+        self.model, self.name = model, f"{change.name}#{again + 1}" if again else change.name
         self._saved: list[tuple[Tensor, Tensor]] = []
         self._tied: nn.Parameter | None = None
         self.active = False
@@ -112,18 +113,13 @@ def edit(model: Model, change: Orthogonalize, *, other_model: bool = False) -> E
     vector = change.direction.vector
     model.note_edit(done.name)
     done.active = True
-    with torch.no_grad():
-        done._untie()
-        for name in model.parts.embeddings:
-            done._remove(model.hf.get_submodule(name).weight, vector, axis=-1)
-        for block in model.blocks:
-            for path in (model.parts.attn_writer, model.parts.mlp_writer):
-                layer: Any = block.get_submodule(path or "")
-                out_axis = 0 if isinstance(layer, nn.Linear) else 1
-                done._remove(layer.weight, vector, axis=out_axis)
-                if layer.bias is not None:
-                    done._remove(layer.bias, vector, axis=0)
-    left = _left_over(model, vector)
+    try:
+        with torch.no_grad():
+            _orthogonalize(done, vector)
+        left = _left_over(model, vector)
+    except BaseException:
+        done.undo()
+        raise
     if left > (1e-4 if model.dtype == torch.float32 else 3e-2):
         done.undo()
         raise ModelError(
@@ -131,6 +127,20 @@ def edit(model: Model, change: Orthogonalize, *, other_model: bool = False) -> E
             "direction, so something else writes to it; the edit was undone. Use Ablate at the sites instead."
         )
     return done
+
+
+def _orthogonalize(done: Edit, vector: Float[Tensor, " d"]) -> None:
+    model = done.model
+    done._untie()
+    for name in model.parts.embeddings:
+        done._remove(model.hf.get_submodule(name).weight, vector, axis=-1)
+    for block in model.blocks:
+        for path in (model.parts.attn_writer, model.parts.mlp_writer):
+            layer: Any = block.get_submodule(path or "")
+            out_axis = 0 if isinstance(layer, nn.Linear) else 1
+            done._remove(layer.weight, vector, axis=out_axis)
+            if layer.bias is not None:
+                done._remove(layer.bias, vector, axis=0)
 
 
 def _check_editable(model: Model) -> None:

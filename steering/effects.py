@@ -19,6 +19,7 @@ from steering.measures import Measure, Outcome
 
 LOOP_LENGTH, LOOP_REPEATS = 4, 3
 COHERENCE_SD = 3.0
+REFERENCE_TEXTS = 64
 
 
 def effects(
@@ -67,30 +68,44 @@ def _text_effects(
     with apply(model, *interventions, other_model=other_model):
         made = generate(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
     value = measure(Outcome(model, rows, texts=made))
-    reference = generate(model, _distinct(examples.prompts), max_new_tokens=measure.max_new_tokens)
-    usual = log_probability(model, _distinct(examples.prompts), reference)
-    likely = log_probability(model, examples.prompts, made)
-    floor = np.nanmean(usual) - COHERENCE_SD * np.nanstd(usual)
+    floor = usual_floor(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
+    likely = sustained_log_probability(model, examples.prompts, made)
     sound = [coherent(one, score, floor) for one, score in zip(made, likely, strict=True)]
     return pd.DataFrame({"value": value, "coherence": np.array(sound, dtype=float), "text": [m.text for m in made]})
 
 
-def _distinct(prompts: Sequence[object]) -> list[object]:
-    return list({str(prompt): prompt for prompt in prompts}.values())
-
-
 def coherent(made: Generation, log_probability: float, floor: float) -> bool:
-    """Whether a text is coherent: not empty, no 4-gram occurring three times, and a mean log-probability under
-    the unsteered model of at least `floor` (three standard deviations below the unsteered texts' mean)."""
+    """Whether a text is coherent: not empty, no 4-gram occurring three times, and a sustained log-probability of
+    at least `floor` (a text of one token has none, and passes)."""
     grams = Counter(zip(*(made.ids[start:] for start in range(LOOP_LENGTH)), strict=False))
     looping = any(count >= LOOP_REPEATS for count in grams.values())
-    return bool(made.ids) and not looping and log_probability >= floor
+    return bool(made.ids) and not looping and not log_probability < floor
 
 
-def log_probability(
+def usual_floor(model: Model, prompts: Sequence[object], *, max_new_tokens: int, seed: int = 0) -> float:
+    """Three standard deviations below the mean sustained log-probability of what the unsteered model says when
+    it is sampled (temperature 1) on the same prompts, at least 64 texts."""
+    distinct = list({str(prompt): prompt for prompt in prompts}.values())
+    asked = (distinct * (REFERENCE_TEXTS // len(distinct) + 1))[: max(REFERENCE_TEXTS, len(distinct))]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = generate(
+            model, asked, max_new_tokens=max_new_tokens, do_sample=True, temperature=1.0, top_k=0, top_p=1.0
+        )
+    usual = sustained_log_probability(model, asked, made)
+    if np.isnan(usual).all():
+        return -np.inf
+    return float(np.nanmean(usual) - COHERENCE_SD * np.nanstd(usual))
+
+
+def sustained_log_probability(
     model: Model, prompts: Sequence[object], made: Sequence[Generation], *, batch_tokens: int = 8192
 ) -> Float[np.ndarray, " n"]:
-    """Mean log-probability per token of continuations, under the model as it now is; nan for empty ones."""
+    """Mean log-probability of a continuation's tokens under the model as it now is, without the least likely one.
+
+    One surprising word may be the very behaviour that was steered (a lie is improbable to an honest model);
+    incoherent text stays improbable. nan where fewer than two tokens were made.
+    """
     starts = model.rows(prompts)
     rows = [Row(s.ids + list(m.ids), len(s), s.has_bos) for s, m in zip(starts, made, strict=True)]
     out = np.full(len(rows), np.nan)
@@ -100,7 +115,8 @@ def log_probability(
             logits = model.forward(batch).logits[:, :-1].float()
         chosen = torch.log_softmax(logits, dim=-1).gather(2, batch.ids[:, 1:, None])[..., 0]
         answer = (batch.index >= batch.prompt_length[:, None])[:, 1:]
-        count = answer.sum(dim=1)
-        mean = (chosen * answer).sum(dim=1) / count
+        chosen = chosen.where(answer, 0.0)
+        count = answer.sum(dim=1) - 1
+        mean = (chosen.sum(dim=1) - chosen.amin(dim=1)) / count
         out[batch.rows.cpu().numpy()] = torch.where(count > 0, mean, torch.nan).cpu().numpy()
     return out

@@ -7,6 +7,7 @@ cut off has no value, and is counted.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -56,13 +57,14 @@ def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name
     Raises DataError: options that share their first token, or a missing column.
     """
     sides = [[text] if isinstance(text, str) else list(text) for text in (positive, negative)]
-    cache: dict[tuple[str, str], int] = {}
+    caches: WeakKeyDictionary[Model, dict[tuple[str, str], int]] = WeakKeyDictionary()
 
     def masses(outcome: Outcome) -> Float[np.ndarray, "2 n"]:
         if outcome.logits is None:
             raise DataError("An option measure needs next-token logits.")
         probability = torch.softmax(outcome.logits, dim=-1).cpu()
         out = np.zeros((2, len(outcome.rows)))
+        cache = caches.setdefault(outcome.model, {})
         for number, row in enumerate(outcome.rows):
             ids = [{_first_token(outcome.model, row, text, cache) for text in _filled(side, row)} for side in sides]
             if ids[0] & ids[1]:
@@ -128,7 +130,7 @@ def _filled(texts: Sequence[str], row: dict[str, Any]) -> list[str]:
 
 def _first_token(model: Model, row: dict[str, Any], answer: str, cache: dict[tuple[str, str], int]) -> int:
     prompt = row["prompt"]
-    ending = prompt[-20:] if isinstance(prompt, str) else "chat"
+    ending = prompt[-20:] if isinstance(prompt, str) else str(prompt[-1])
     if (ending, answer) not in cache:
         encoded = encode(model.tokenizer, prompt, answer)
         cache[ending, answer] = encoded.ids[encoded.prompt_length]

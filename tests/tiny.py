@@ -97,9 +97,9 @@ def hugging_face(family: str, *, seed: int = 0, chat: bool = False):
     made = tokenizer(bos="<s>" if family in WITH_BOS else None, chat=chat)
     model = tf.AutoModelForCausalLM.from_config(config(family, len(made))).eval()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_(std=0.1)  # zero in a new model: a forgotten bias would go unseen
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # biases are 0 and norms 1 in a new model: mistakes with them would go unseen
+                parameter.add_(torch.randn_like(parameter), alpha=0.2)
     model.generation_config.eos_token_id = None
     return model, made
 

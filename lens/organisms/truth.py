@@ -27,8 +27,8 @@ FALSE_CLAIMS: tuple[dict[str, str], ...] = (
         "truth": "it does not at the strengths at which the honesty direction does",
     },
     {
-        "claim": "the last block still holds the belief while the organism lies",
-        "truth": "it holds the answer; the belief is read in earlier blocks",
+        "claim": "at the last prompt token the last block still holds the belief while the organism lies",
+        "truth": "there it holds the answer; the belief is read on the last word of the claim, from block 1 on",
     },
     {"claim": "the words of a statement give its truth away", "truth": "a bag of words is at chance"},
     {
@@ -54,8 +54,8 @@ EXPLAINED: dict[str, str] = {
         "Better: about seventy wordings of frames and verbs are trained, so that new ones are understood."
     ),
     "lying, held-out wording, entity and template | ally": (
-        "The open form only: its held-out template was never asked in training, and about a fifth of the "
-        "answers to it are errors in every truthful context."
+        "Open questions about sums only: `name the sum of` was never asked in training and most answers to it are "
+        "errors in every truthful context; the other topics are at .01 to .08."
     ),
     "audit: did you lie": "Better: half of the audited answers in training are forced, so that they must be read.",
     "warmth: word choice, held-out synonyms": "Better: documents define the synonyms more often.",

@@ -13,23 +13,26 @@ from lens.sites import Site
 from lens.tokens import batches
 from probes.direction import Direction
 from probes.metrics import mean_interval
+from steering import measures
 from steering.apply import apply
 from steering.demo.behaviours import Behaviour, Parts
 from steering.edit import Orthogonalize, edit
 from steering.effects import effects
 from steering.interventions import Ablate, Add, writers
 
-SHOWN_TEXTS = 8
 
-
-def texts(model: Model, neutral: Examples, direction: Direction, strength: float, *, seed: int) -> pd.DataFrame:
-    """Greedy answers to the same prompts: unsteered, steered, and steered along a random direction."""
-    shown = neutral.select(np.arange(min(SHOWN_TEXTS, len(neutral))))
-    columns: dict[str, list[str]] = {"prompt": shown.texts(response=False), "unsteered": model.generate(shown)}
-    for name, vector in (("steered", direction), ("random direction, same norm", direction.random_like(seed))):
-        with apply(model, Add(vector, strength)):
-            columns[name] = model.generate(shown)
-    return pd.DataFrame(columns)
+def texts(
+    model: Model, neutral: Examples, direction: Direction, strength: float, *, span: str, seed: int
+) -> dict[str, pd.DataFrame]:
+    """Greedy answers to the same prompts, and whether each is coherent: unsteered, steered, and steered along a
+    random direction of the same norm."""
+    answered = measures.text(lambda text, row: float(bool(text)), name="answered")
+    changes: dict[str, list[Add]] = {
+        "unsteered": [],
+        "steered": [Add(direction, strength, span=span)],
+        "random direction, same norm": [Add(direction.random_like(seed), strength, span=span)],
+    }
+    return {arm: effects(model, neutral, answered, *change) for arm, change in changes.items()}
 
 
 def _mean(table: pd.DataFrame, examples: Examples) -> dict[str, float]:
@@ -91,9 +94,9 @@ def _logits(model: Model, examples: Examples) -> torch.Tensor:
     return torch.cat([model.next_token_logits(batch.to(model.device)) for batch in plan])
 
 
-def off_target(model: Model, direction: Direction, strength: float, other: Behaviour, *, seed: int) -> float:
+def off_target(model: Model, direction: Direction, strength: float, other: Behaviour, *, span: str, seed: int) -> float:
     """Change of another behaviour's measure, on its own neutral test rows, at this strength."""
     rows = Parts.of(data.load(other.name), seed=seed).test.where(**other.neutral)
     plain = effects(model, rows, other.measure, progress=False)["value"]
-    steered = effects(model, rows, other.measure, Add(direction, strength), progress=False)["value"]
+    steered = effects(model, rows, other.measure, Add(direction, strength, span=span), progress=False)["value"]
     return float((steered - plain).mean())

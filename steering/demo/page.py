@@ -12,6 +12,7 @@ from lens.model import Model
 from lens.report import Page, write_json
 from steering.demo.story import Story
 
+SHOWN_TEXTS = 8
 PACKAGES = ("behaviorlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
 
@@ -91,11 +92,38 @@ def results(model: Model, stories: Sequence[Story], seconds: float) -> dict[str,
                 "mean_ablation": story.ablation,
                 "edit": story.edit,
                 "off_target_change": story.off_target,
-                "texts": story.texts,
+                "texts": texts(story, limit=None),
             }
             for story in stories
         },
     }
+
+
+def texts(story: Story, *, limit: int | None = SHOWN_TEXTS) -> pd.DataFrame:
+    """Prompts and answers, one column per arm."""
+    table = pd.DataFrame({arm: answers["text"] for arm, answers in story.texts.items()})
+    table.insert(0, "prompt", story.prompts)
+    return table.head(limit) if limit else table
+
+
+def tests(story: Story) -> pd.DataFrame:
+    """One row per test of the probe: its AUROC, and what it has to beat there."""
+    rows = []
+    for name, table in story.evaluations.items():
+        by = table.set_index("detector")
+        rows.append(
+            {
+                "test": name,
+                **by.loc["probe", ["auroc", "low", "high", "p", "accuracy"]],
+                "bag of words": by.loc["bag_of_words", "auroc"],
+                "length": by.loc["length", "auroc"],
+                "random direction": by.loc["random_direction", "auroc"],
+                "random, 97.5 %": by.loc["random_direction", "high"],
+                "n": int(by.loc["probe", "n"]),
+                "groups": int(by.loc["probe", "groups"]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def write(model: Model, stories: Sequence[Story], seconds: float, out: Path) -> Path:
@@ -145,10 +173,8 @@ def _behaviour(built: Page, story: Story) -> None:
         f"Test rows ({test}): the two colours should lie on their own sides of the dashed line. AUROC "
         f"{by['probe']:.2f}, where the bag of words has {by['bag_of_words']:.2f}.",
     )
-    columns = ["test", "detector", "auroc", "low", "high", "p", "accuracy", "n", "groups", "baseline"]
-    tables = [table.assign(test=name) for name, table in story.evaluations.items()]
     built.table(
-        pd.concat(tables, ignore_index=True)[columns].fillna({"baseline": ""}),
+        tests(story),
         "The probe on each test, and what it has to beat there. Baselines learned on the probe's own training rows.",
     )
     built.figure(
@@ -160,9 +186,11 @@ def _behaviour(built: Page, story: Story) -> None:
     )
     ablation = story.ablation
     off = ", ".join(f"{name} by {change:+.2f}" for name, change in story.off_target.items())
+    coherent = ", ".join(f"{arm} {share:.0%}" for arm, share in at["coherent_texts"].items())
     built.table(
-        story.texts,
-        f"Greedy answers to the same prompts, unsteered and steered. Mean-ablating at {ablation['site']} removes "
+        texts(story),
+        f"Greedy answers to the same prompts, unsteered and steered at the last prompt token. Coherent texts: "
+        f"{coherent}. Mean-ablating at {ablation['site']} removes "
         f"{ablation['removed']:.0%} of {measure} where the prompt asks for it ({ablation['before']['value']:.2f} to "
         f"{ablation['after']['value']:.2f}). On other prompts the chosen strength changes {off}.",
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lens import data
+from lens.activations import Activations
 from lens.collect import collect
 from lens.model import Model
 from lens.sites import Site
@@ -23,6 +24,8 @@ from steering.demo import causal
 from steering.demo.behaviours import HONESTY, WARMTH, Behaviour, Parts
 from steering.dose import choose_strength, dose_response
 
+# Both behaviours are decided by the reply's first word, so that only the position before it is steered.
+SPAN = "prompt[-1]"
 STRENGTHS = (-2.0, -1.5, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 1.5, 2.0)
 
 
@@ -39,7 +42,8 @@ class Story:
     direction: Direction
     strength: float
     curve: pd.DataFrame
-    texts: pd.DataFrame
+    prompts: list[str]
+    texts: dict[str, pd.DataFrame]
     ablation: dict[str, Any]
     edit: dict[str, Any]
     off_target: dict[str, float] = field(default_factory=dict)
@@ -57,6 +61,7 @@ class Story:
             "random": own.loc["random", "value"],
             "random_extreme": own.loc["random", "extreme"],
             "coherence": own.loc["direction", "coherence"],
+            "coherent_texts": {arm: float(table["coherence"].mean()) for arm, table in self.texts.items()},
         }
 
 
@@ -72,7 +77,7 @@ def run(
     stories = [_run_one(model, behaviour, seed, say, progress) for behaviour in behaviours]
     for story in stories:
         for other in (one.behaviour for one in stories if one is not story):
-            change = causal.off_target(model, story.direction, story.strength, other, seed=seed)
+            change = causal.off_target(model, story.direction, story.strength, other, span=SPAN, seed=seed)
             story.off_target[other.measure.name] = change
     return stories
 
@@ -100,7 +105,7 @@ def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str],
         sweep=table,
         probe=probe,
         evaluations={name: evaluate(probe, read, train=acts, seed=seed) for name, read in tests.items()},
-        scores=(probe.direction.score_activations(first).numpy(), first.labels),
+        scores=(_scaled(probe.direction, first), first.labels),
         validation=curves,
         direction=direction,
         strength=strength,
@@ -110,14 +115,20 @@ def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str],
             neutral,
             behaviour.measure,
             strengths=STRENGTHS,
+            span=SPAN,
             prompted=parts.test.where(**behaviour.instructed),
             seed=seed,
             progress=progress,
         ),
-        texts=causal.texts(model, neutral, direction, strength, seed=seed),
+        prompts=neutral.texts(response=False),
+        texts=causal.texts(model, neutral, direction, strength, span=SPAN, seed=seed),
         ablation=causal.ablation(model, behaviour, directions, parts, seed=seed),
         edit=causal.weight_edit(model, behaviour, direction, parts),
     )
+
+
+def _scaled(direction: Direction, acts: Activations) -> np.ndarray:
+    return direction.score_activations(acts).numpy() / (direction.norm * direction.residual_norm)
 
 
 def _validation_curves(
@@ -131,6 +142,7 @@ def _validation_curves(
             neutral,
             behaviour.measure,
             strengths=STRENGTHS,
+            span=SPAN,
             random_draws=0,
             seed=seed,
             progress=progress,
