@@ -40,11 +40,15 @@ def find_parts(hf: nn.Module) -> Parts:
     are the head's without its prefix. Raises ModelError where no adapter knows the architecture.
     """
     mapping, known_as = _component_mapping(hf)
+    modules = dict(hf.named_modules())
     prefix = "" if known_as == type(hf).__name__ else f"{hf.base_model_prefix}."
 
     def path(component: Any) -> str | None:
         name = getattr(component, "name", None)
         return name.removeprefix(prefix) if name else None
+
+    def present(name: str | None) -> str | None:
+        return name if name in modules else None
 
     def writer(component: Any, key: str) -> str | None:
         inner = path(component.submodules.get(key)) if component is not None else None
@@ -61,8 +65,8 @@ def find_parts(hf: nn.Module) -> Parts:
         embeddings=tuple(
             name for key in ("embed", "pos_embed", "token_type_embed") if (name := path(mapping.get(key)))
         ),
-        final_norm=path(mapping.get("ln_final")),
-        unembed=head if (head := path(mapping.get("unembed"))) in dict(hf.named_modules()) else None,
+        final_norm=present(path(mapping.get("ln_final"))),
+        unembed=present(path(mapping.get("unembed"))),
         attn=path(inside.get("attn")),
         attn_norm=path(inside.get("ln1_post")),
         mlp=path(inside.get("mlp")),

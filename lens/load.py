@@ -1,12 +1,15 @@
 """Where models come from: the embedded organism, a folder, the Hugging Face hub, or the user's own hands."""
 
-import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from lens.errors import ModelError, available
@@ -36,7 +39,10 @@ def load(
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     wanted = _dtype(dtype)
     source = _source(str(name))
-    config = transformers.AutoConfig.from_pretrained(source)
+    try:
+        config = transformers.AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: no model can be loaded from there: {error!s:.300}") from error
     architecture = (getattr(config, "architectures", None) or [""])[0]
     if config.is_encoder_decoder:
         raise ModelError(f"{name}: {architecture} is an encoder-decoder; causal models and encoders are supported.")
@@ -46,8 +52,11 @@ def load(
     factory = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
     if architecture.endswith("ForMaskedLM"):
         factory = transformers.AutoModelForMaskedLM
-    with _without_bar(quiet=str(name).startswith("organism")):
-        hf = factory.from_pretrained(source, dtype=wanted)
+    try:
+        with _without_bar(quiet=str(name).startswith("organism")):
+            hf = factory.from_pretrained(source, dtype=wanted)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{name}: the weights cannot be loaded: {error!s:.300}") from error
     if wanted == "auto" and target.type == "cpu" and hf.dtype == torch.float16:
         hf = hf.float()
     try:
@@ -111,22 +120,26 @@ def _source(name: str) -> str:
 
 
 def _check_hub(name: str) -> None:
-    """Fail within seconds, not after a minute of retries, where a hub id can be had neither from the cache nor
-    from the hub."""
+    """Fail within seconds, not after half a minute of retries, where a hub id is neither cached nor in reach."""
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
 
     how = "Download it elsewhere and give its folder (lens.load('path/to/folder')), or use 'organism'."
     try:
         cached = huggingface_hub.try_to_load_from_cache(name, "config.json")
-        if isinstance(cached, str) and os.path.isfile(cached):
-            return
-        huggingface_hub.HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
     except HFValidationError:
         raise ModelError(f"{name!r} is neither a folder nor a hub id (owner/name). {how}") from None
-    except HfHubHTTPError as error:
-        raise ModelError(f"The hub does not give {name!r}: {error!s:.200} {how}") from error
-    except (OSError, RuntimeError) as error:
+    if isinstance(cached, str):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(f"{name!r} is no local folder and not in the cache, and HF_HUB_OFFLINE is set. {how}")
+    endpoint = urlsplit(constants.ENDPOINT)
+    if getproxies() or endpoint.hostname is None:
+        return
+    try:
+        socket.create_connection((endpoint.hostname, endpoint.port or 443), timeout=HUB_TIMEOUT_S).close()
+    except OSError as error:
         raise ModelError(
-            f"{name!r} is no local folder, and the hub cannot be reached ({error!s:.120}). {how}"
+            f"{name!r} is no local folder and not in the cache, and the hub cannot be reached ({error}). {how}"
         ) from error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lens.collect import collect
-from lens.errors import ModelError, SiteError
+from lens.errors import LensError, ModelError, SiteError
 from lens.examples import Examples
 from lens.generation import generate
 from lens.model import Model
@@ -59,6 +59,8 @@ def _run(name: str, what: str, function: Callable[[_Case], tuple[float, float]],
         error, tolerance = function(case)
     except (SiteError, ModelError) as reason:
         return {"check": name, "what": what, "passed": None, "note": f"not offered here: {reason}"}
+    except LensError as reason:
+        return {"check": name, "what": what, "passed": False, "note": str(reason)}
     return {
         "check": name,
         "what": what,

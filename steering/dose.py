@@ -138,9 +138,11 @@ def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9, share: float
         raise DataError(f"No arm 'direction' in the curve; columns: {available(curve.columns)}.")
     own = curve[curve["arm"] == "direction"]
     plain = float(own.loc[own["strength"] == 0, "coherence"].iloc[0])
-    sound = own[(own["coherence"] >= coherence * plain) & (own["strength"] != 0)]
+    sound = own[(own["coherence"] >= coherence * plain) & (own["strength"] != 0) & own["change"].notna()]
     if len(sound) == 0:
-        raise DataError(f"No strength keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths.")
+        raise DataError(
+            f"No strength has a value and keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths."
+        )
     effect = sound["change"].abs()
     enough = sound[effect >= share * effect.max()]
     return float(enough.loc[enough["strength"].abs().idxmin(), "strength"])

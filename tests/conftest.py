@@ -1,5 +1,7 @@
 """Fixtures: one tiny model per family for the whole session. A test that changes a model makes its own."""
 
+# ruff: noqa: E402
+
 import functools
 import os
 import warnings
@@ -17,15 +19,15 @@ from jaxtyping import install_import_hook
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook(["lens", "probes", "steering"], CHECKER)
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import pytest  # noqa: E402
-import tiny  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+import transformers
+from hypothesis import HealthCheck, settings
 
-import lens  # noqa: E402
+import lens
 
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()

@@ -28,17 +28,16 @@ def ids(model, texts, **options):
 
 def padded(model, texts=TEXTS):
     batch = lens.tokens.pad(model.rows(texts), range(len(texts)), pad_id=model.pad_id, padding_side="left")
-    return dict(input_ids=batch.ids, attention_mask=batch.mask)
+    return {"input_ids": batch.ids, "attention_mask": batch.mask}
 
 
 def direct(model, texts, **options):
     """`hf.generate` called by the user himself."""
-    inputs = padded(model, texts)
+    inputs, end = padded(model, texts), model.tokenizer.eos_token_id
+    options |= {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": model.pad_id, "eos_token_id": end}
     with torch.no_grad():
-        made = model.hf.generate(
-            **inputs, max_new_tokens=NEW, do_sample=False, pad_token_id=model.pad_id, eos_token_id=None, **options
-        )
-    return made[:, inputs["input_ids"].shape[1] :].tolist()
+        made = model.hf.generate(**inputs, **options)[:, inputs["input_ids"].shape[1] :].tolist()
+    return [row[: row.index(end)] if end in row else row for row in made]
 
 
 SPANS = ["prompt[-1]:", "prompt[-1]", "response", "response[0]", "response[2]:", "response[1:3]", "prompt[:2]", "all"]
@@ -164,10 +163,10 @@ def hooks_on(hf) -> int:
 
 def test_nothing_is_left_behind_also_after_an_exception(gpt2):
     before, plain = hooks_on(gpt2.hf), ids(gpt2, TEXTS)
-    with pytest.raises(RuntimeError, match="in the block"):
-        with steering.apply(gpt2, add()), steering.apply(gpt2, add(seed=1)):
-            assert hooks_on(gpt2.hf) > before
-            raise RuntimeError("in the block")
+    inner, outer = steering.apply(gpt2, add()), steering.apply(gpt2, add(seed=1))
+    with pytest.raises(RuntimeError, match="in the block"), outer, inner:
+        assert hooks_on(gpt2.hf) > before
+        raise RuntimeError("in the block")
     assert hooks_on(gpt2.hf) == before
     assert "generate" not in vars(gpt2.hf)
     assert gpt2.hf.generate.__func__ is type(gpt2.hf).generate
@@ -210,7 +209,7 @@ def test_two_models_are_steered_at_once_in_threads(models):
             for _ in range(3):
                 with steering.apply(models(family), add()):
                     got.setdefault(family, []).append(ids(models(family), TEXTS))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a thread's error would go unseen
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(family,)) for family in families]

@@ -33,9 +33,9 @@ def hooks_on(hf) -> int:
 
 
 WAYS = {
-    "right padding": dict(padding_side="right"),
-    "left padding": dict(padding_side="left"),
-    "one by one": dict(batch_tokens=1),
+    "right padding": {"padding_side": "right"},
+    "left padding": {"padding_side": "left"},
+    "one by one": {"batch_tokens": 1},
 }
 
 
@@ -66,9 +66,7 @@ def test_the_last_block_is_read_before_the_final_norm(models, family):
 @pytest.mark.parametrize("family", WITH_WRITERS)
 def test_embedding_and_all_writers_add_up_to_the_last_residual(models, family):
     model = models(family)
-    acts = lens.collect(
-        model, TEXTS, sites=["resid_pre.0", "attn_out", "mlp_out", "resid_post.-1"], span="prompt[-1]"
-    )
+    acts = lens.collect(model, TEXTS, sites=["resid_pre.0", "attn_out", "mlp_out", "resid_post.-1"], span="prompt[-1]")
     total = acts["resid_pre.0"] + sum(acts[f"{kind}.{k}"] for kind in ("attn_out", "mlp_out") for k in range(4))
     assert relative(total, acts["resid_post.3"]) < TOLERANCE
 
@@ -83,7 +81,7 @@ def test_resid_mid_is_the_stream_between_attention_and_mlp(models, family):
 
 @pytest.mark.parametrize("family", tiny.PARALLEL)
 def test_resid_mid_is_refused_where_blocks_are_parallel(models, family):
-    with pytest.raises(lens.SiteError, match="resid_mid.*available: resid_pre, resid_post"):
+    with pytest.raises(lens.SiteError, match=r"resid_mid.*available: resid_pre, resid_post"):
         lens.collect(models(family), TEXTS, sites="resid_mid.0")
 
 

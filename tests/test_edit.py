@@ -190,11 +190,9 @@ def test_a_direction_of_another_model_is_refused(models):
 
 def test_a_mixture_of_experts_is_refused_or_edited_completely():
     """Fused experts are no plain writing matrix."""
-    size = dict(hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+    size = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     tokenizer = tiny.tokenizer()
-    config = transformers.MixtralConfig(
-        vocab_size=len(tokenizer), num_key_value_heads=2, num_local_experts=2, **size
-    )
+    config = transformers.MixtralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, num_local_experts=2, **size)
     model = lens.wrap(transformers.MixtralForCausalLM(config), tokenizer)
     with pytest.raises(ModelError, match="no plain writing matrix"):
         edit(model, Orthogonalize(direction()))

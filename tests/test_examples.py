@@ -48,9 +48,7 @@ def test_numbers_of_texts_and_labels_must_agree():
 
 def test_columns_can_have_other_names():
     frame = pd.DataFrame({"question": ["a", "b"], "answer": ["x", None], "kind": ["lie", "not"], "topic": [5, 5]})
-    made = Examples.from_frame(
-        frame, text="question", response="answer", label="kind", positive="lie", group="topic"
-    )
+    made = Examples.from_frame(frame, text="question", response="answer", label="kind", positive="lie", group="topic")
     assert made.prompts == ["a", "b"] and made.responses == ["x", None]
     assert made.labels.tolist() == [1, 0] and made.groups.tolist() == [5, 5]
     with pytest.raises(DataError, match=r"'topics'; available: question, answer, kind, topic"):
@@ -168,10 +166,10 @@ def test_rows_are_chosen_by_value():
 
 
 def test_the_hash_follows_every_content():
-    columns = dict(prompt=["a", "b"], response=["x", "y"], label=[0, 1], group=[0, 1])
+    columns = {"prompt": ["a", "b"], "response": ["x", "y"], "label": [0, 1], "group": [0, 1]}
     base = table(**columns).hash()
     assert base == table(**columns).hash()
-    changes = dict(prompt=["a", "c"], response=["x", "z"], label=[1, 1], group=[0, 0])
+    changes = {"prompt": ["a", "c"], "response": ["x", "z"], "label": [1, 1], "group": [0, 0]}
     others = {table(**columns | {name: value}).hash() for name, value in changes.items()}
     assert len(others | {base}) == 5
 

@@ -21,7 +21,7 @@ SITE = "resid_post.1"
 
 def direction(seed=0, **known) -> Direction:
     vector = torch.randn(64, generator=torch.Generator().manual_seed(seed))
-    known = dict(residual_norm=10.0, difference=4.0, neutral=1.5) | known
+    known = {"residual_norm": 10.0, "difference": 4.0, "neutral": 1.5} | known
     return Direction.from_vector(vector, SITE, **known)
 
 
@@ -138,7 +138,7 @@ SPANS = {
 def test_the_span_decides_which_positions_change(models, family, span, side):
     """At the site, each position of the span moves by exactly the step, every other position by nothing."""
     model, d = models(family), direction()
-    options = dict(sites=SITE, span="prompt", pool="none", padding_side=side)
+    options = {"sites": SITE, "span": "prompt", "pool": "none", "padding_side": side}
     before = lens.collect(model, TEXTS, **options)
     with steering.apply(model, Add(d, 1.0, span=span)):
         moved = lens.collect(model, TEXTS, **options)[SITE] - before[SITE]
@@ -153,7 +153,7 @@ def test_the_span_decides_which_positions_change(models, family, span, side):
 @pytest.mark.parametrize(("span", "steered"), [("response", slice(2, None)), ("response[0]", slice(2, 3))])
 def test_response_spans_act_on_the_response(gpt2, span, steered):
     table = lens.Examples(pd.DataFrame({"prompt": ["the quick"], "response": [" brown fox lied"]}))
-    options = dict(sites=SITE, span="all", pool="none")
+    options = {"sites": SITE, "span": "all", "pool": "none"}
     before = lens.collect(gpt2, table, **options)[SITE]
     with steering.apply(gpt2, Add(direction(), 1.0, span=span)):
         moved = (lens.collect(gpt2, table, **options)[SITE] - before)[0]
@@ -177,9 +177,9 @@ def test_each_row_has_its_own_strength_however_it_is_batched(model, tokens):
 
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_one_strength_per_row_or_none_at_all(gpt2, count):
-    with pytest.raises(SpanError, match=f"{count} strengths were given for 5 rows"):
-        with steering.apply(gpt2, Add(direction(), [1.0] * count)):
-            logits(gpt2)
+    steered = steering.apply(gpt2, Add(direction(), [1.0] * count))
+    with pytest.raises(SpanError, match=f"{count} strengths were given for 5 rows"), steered:
+        logits(gpt2)
 
 
 def test_interventions_act_in_the_order_given(gpt2):

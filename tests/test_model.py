@@ -27,7 +27,9 @@ def test_the_original_is_untouched_by_reading_steering_and_the_bridge(family, tm
 
     model = lens.wrap(hf, tokenizer)
     acts = lens.collect(model, TEXTS, sites="resid_post.1")
-    with steering.apply(model, steering.Add(Direction.from_vector(acts["resid_post.1"][0], "resid_post.1"), unit="raw")):
+    with steering.apply(
+        model, steering.Add(Direction.from_vector(acts["resid_post.1"][0], "resid_post.1"), unit="raw")
+    ):
         model.generate(TEXTS[:2], max_new_tokens=2)
     assert model.bridge is not None
 

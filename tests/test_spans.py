@@ -82,7 +82,9 @@ def test_what_is_printed_parses_back(part, start, stop, at, onward):
         assert Span.parse(span) is span
 
 
-@given(ROWS, st.sampled_from(["prompt", "prompt[-1]", "prompt[-1]:", "response[0]", "response", "all", "response[1:3]"]))
+@given(
+    ROWS, st.sampled_from(["prompt", "prompt[-1]", "prompt[-1]:", "response[0]", "response", "all", "response[1:3]"])
+)
 def test_while_generating_the_end_is_not_needed(rows, span):
     """Selected tokens are the same whether or not it is known where the text will end."""
     index, prompts, lengths = layout(rows, "right")
@@ -98,7 +100,8 @@ def test_counting_from_the_end_is_refused_while_generating(span):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Prompt", "prompts", "prompt[", "prompt[]", "prompt[a]", "prompt[1:2:3]", "prompt[1:]:", "prompt:", "-1"]
+    "text",
+    ["", "Prompt", "prompts", "prompt[", "prompt[]", "prompt[a]", "prompt[1:2:3]", "prompt[1:]:", "prompt:", "-1"],
 )
 def test_nonsense_is_refused_with_examples_of_sense(text):
     with pytest.raises(lens.SpanError, match=r"prompt\[-1\]"):

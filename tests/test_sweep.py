@@ -14,7 +14,7 @@ import probes
 from lens import Site
 from probes.sweep import grouped_folds
 
-QUICK = dict(folds=5, permutations=19, random_draws=50, progress=False)
+QUICK = {"folds": 5, "permutations": 19, "random_draws": 50, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_signal_that_lives_in_groups_is_not_found_across_them(planted):
     arrays = {site: array + offset for site, array in acts.arrays.items()}
     leaky = lens.Activations(arrays, acts.norms, lens.Examples(frame.assign(group=range(len(frame)))), acts.source)
     honest = lens.Activations(arrays, acts.norms, lens.Examples(frame), acts.source)
-    options = dict(folds=5, permutations=0, random_draws=2, progress=False)
+    options = {"folds": 5, "permutations": 0, "random_draws": 2, "progress": False}
     assert probes.sweep(leaky, "logistic", **options)["auroc"].max() > 0.9
     assert probes.sweep(honest, "logistic", **options)["auroc"].max() < 0.8
 
@@ -113,8 +113,8 @@ def test_a_table_says_the_same_twice(planted):
 def test_best_takes_the_highest_lower_bound(found):
     best = probes.best(found.reset_index())
     assert best.site == Site("resid_post", 1) and best.probe == "mean_difference"
-    cells = dict(probe=["a", "b", "c"], auroc=[0.9, 0.8, 0.8], low=[0.5, 0.7, 0.7])
-    table = pd.DataFrame(dict(site=["resid_post.0", "resid_mid.1", "resid_post.2"]) | cells)
+    cells = {"probe": ["a", "b", "c"], "auroc": [0.9, 0.8, 0.8], "low": [0.5, 0.7, 0.7]}
+    table = pd.DataFrame({"site": ["resid_post.0", "resid_mid.1", "resid_post.2"]} | cells)
     assert probes.best(table).site == Site("resid_mid", 1)
     with pytest.raises(lens.DataError, match="empty"):
         probes.best(table.iloc[:0])

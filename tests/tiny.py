@@ -22,16 +22,22 @@ CHAT = (
     "<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
-_SIZES = dict(
-    hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=128
-)
+_SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
 _GROUPED = dict(_SIZES, num_key_value_heads=2)
-_OLD = dict(hidden_size=64, num_hidden_layers=4, num_attention_heads=4)
+_OLD = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 
 
 def tokenizer(*, bos: str | None = None, chat: bool = False, encoder: bool = False) -> tf.PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer. Words of the corpus are single tokens, with and without a space before."""
-    made = tf.PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(_trained(bos, encoder)), **_names(bos, encoder))
+    made = tf.PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_trained(bos, encoder)), **_names(bos, encoder)
+    )
     if chat:
         made.chat_template = CHAT
     return made
@@ -39,8 +45,8 @@ def tokenizer(*, bos: str | None = None, chat: bool = False, encoder: bool = Fal
 
 def _names(bos: str | None, encoder: bool) -> dict[str, str]:
     if encoder:
-        return dict(cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]")
-    return dict(eos_token="<|endoftext|>") | ({"bos_token": bos} if bos else {})
+        return {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    return {"eos_token": "<|endoftext|>"} | ({"bos_token": bos} if bos else {})
 
 
 @functools.cache
@@ -48,7 +54,7 @@ def _trained(bos: str | None, encoder: bool) -> str:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    words = "the quick brown fox she lied about money was that yes no maybe".split()
+    words = ["the", "quick", "brown", "fox", "she", "lied", "about", "money", "was", "that", "yes", "no", "maybe"]
     corpus = [" ".join(words), *words] * 8
     special = list(_names(bos, encoder).values())
     trainer = trainers.BpeTrainer(

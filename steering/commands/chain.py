@@ -24,6 +24,7 @@ from steering.commands.options import (
     TextOption,
     WhereOption,
     console,
+    print_sweep,
     print_table,
 )
 
@@ -111,7 +112,7 @@ def sweep(
     table = probes.sweep(
         acts, probe or ["mean_difference", "logistic"], folds=folds, permutations=permutations, seed=seed
     )
-    print_table(table, f"{model} on {data}")
+    print_sweep(table, f"{model} on {data}")
     chosen = probes.best(table)
     console().print(f"Best: {chosen.probe} at {chosen.site}, out-of-fold AUROC {chosen.auroc:.3f}")
     if out is not None:

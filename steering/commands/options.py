@@ -122,12 +122,42 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr)
 
 
+def print_sweep(table: "pd.DataFrame", title: str) -> None:
+    """A sweep table to read: intervals in one column, what is the same in every row below the table."""
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        {
+            "site": table["site"],
+            "probe": table["probe"],
+            "AUROC": [
+                f"{value:.2f} ({low:.2f}–{high:.2f})"
+                for value, low, high in zip(table["auroc"], table["low"], table["high"], strict=True)
+            ],
+            "p": table["p"],
+            "accuracy": table["accuracy"],
+            "random": [
+                f"{mean:.2f} (<{high:.2f})"
+                for mean, high in zip(table["random_direction"], table["random_high"], strict=True)
+            ],
+            "shuffled": table["shuffled"],
+        }
+    )
+    print_table(rows, title)
+    first = table.iloc[0]
+    console().print(
+        f"Text only: bag of words {first['bag_of_words']:.2f}, length {first['length']:.2f}. {first['n']} rows in "
+        f"{first['groups']} groups.",
+        highlight=False,
+    )
+
+
 def print_table(frame: "pd.DataFrame", title: str) -> None:
     """Print a table; text of models and files is shown as it is, never as markup."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_lines=any(" " in str(cell) for cell in frame.iloc[0]))
+    table = Table(title=title, title_justify="left", show_lines=any(len(str(cell)) > 30 for cell in frame.iloc[0]))
     for column in frame.columns:
         table.add_column(str(column), overflow="fold")
     for row in frame.itertuples(index=False):
