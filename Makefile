@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow bench lint picture clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lens demo --out reports/demo
@@ -22,6 +22,9 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/generate.py
+
+picture: $(VENV)/.installed
+	$(BIN)/python docs/picture.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

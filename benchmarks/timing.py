@@ -10,7 +10,8 @@ import transformers
 
 
 def compare(contestants: dict[str, tuple[Any, ...]], *, base: str, rounds: int = 15, seed: int = 0) -> None:
-    """Print CPU seconds of each contestant (a function and its arguments), and its median paired ratio to `base` with a 95 % bootstrap interval."""
+    """Print CPU seconds of each contestant (a function and its arguments), and its median paired ratio to `base`
+    with a 95 % bootstrap interval."""
     for run, *given in contestants.values():
         run(*given)
     order, rng = list(contestants), random.Random(seed)

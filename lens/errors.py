@@ -7,8 +7,8 @@ class LensError(Exception):
     """Base of every error this project raises on purpose; the command line turns it into exit code 2."""
 
 
-class DataError(LensError):
-    """A table of examples cannot be used as it is."""
+class DataError(LensError, ValueError):
+    """A table of examples cannot be used as it is. A ValueError too, as scikit-learn expects of its estimators."""
 
 
 class SiteError(LensError):

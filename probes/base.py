@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lens.errors import DataError, available
@@ -21,13 +22,21 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     coef_: Float[np.ndarray, "1 d"]
     intercept_: Float[np.ndarray, " 1"]
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearProbe":
         """Fit on `X` [n, d] and two classes `y` [n]. Raises DataError where y has not exactly two classes."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
             raise DataError(f"A probe needs two classes; the labels hold {available(self.classes_)}.")
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+        if weight.shape != y.shape:
+            raise DataError(f"{len(y)} rows need as many sample weights; given: shape {list(weight.shape)}.")
         coef, intercept = self._solve(X, y == self.classes_[1], weight)
         self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
         return self
@@ -45,4 +54,5 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The class on whose side of 0 the score lies, shape [n]."""
+        check_is_fitted(self)
         return self.classes_[(self.decision_function(X) > 0).astype(int)]

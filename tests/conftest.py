@@ -33,7 +33,11 @@ torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 settings.register_profile(
-    "light", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "light",
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("light")
 

@@ -1,5 +1,7 @@
 """Probes are scikit-learn classifiers with a polarity; the direction points to label 1."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
 
 import lens
 import probes
@@ -61,6 +64,26 @@ def test_probes_are_scikit_learn_estimators(probe):
     assert fitted.n_features_in_ == X.shape[1]
     assert fitted.score(X, y) == pytest.approx((fitted.predict(X) == y).mean())
     assert np.array_equal(fitted.predict(X) == 1, fitted.decision_function(X) > 0)
+
+
+OUR_OWN_WORDS = "a DataError, which is a ValueError, in our own words"
+DIFFERENT = {
+    "check_classifier_not_supporting_multiclass": OUR_OWN_WORDS,
+    "check_fit2d_1sample": OUR_OWN_WORDS,
+    "check_classifiers_one_label_sample_weights": "numpy's ZeroDivisionError: a mean of no weight",
+    "check_all_zero_sample_weights_error": "numpy's ZeroDivisionError: a mean of no weight",
+    "check_do_not_raise_errors_in_init_or_set_params": "under the tests' run-time type checks, init does raise",
+    "check_non_transformer_estimators_n_iter": "the iterations are scikit-learn's own business",
+}
+
+
+@pytest.mark.parametrize("probe", [MeanDifference(), Logistic()], ids=repr)
+def test_scikit_learns_own_checks_pass(probe):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(probe, expected_failed_checks=DIFFERENT, on_fail=None, on_skip=None)
+    assert [(one["check_name"], one["exception"]) for one in results if one["status"] == "failed"] == []
+    assert sum(one["status"] == "passed" for one in results) > 50
 
 
 def test_parameters_can_be_searched():

@@ -37,8 +37,9 @@ def test_the_response_is_tokenised_jointly_where_the_cut_agrees():
 
 
 def test_the_response_stands_alone_where_the_joint_text_would_change_the_prompt():
-    prompt, response = "the qui", "ck fox"
-    assert PLAIN(prompt + response).input_ids[: len(PLAIN(prompt).input_ids)] != PLAIN(prompt).input_ids
+    prompt, response = "the qui", "ck fox she lied about money" * 3
+    joint, ids = PLAIN(prompt + response).input_ids, PLAIN(prompt).input_ids
+    assert len(joint) > len(ids) and joint[: len(ids)] != ids
     row = encode(PLAIN, prompt, response)
     assert row.ids == PLAIN(prompt).input_ids + PLAIN(response).input_ids
 
