@@ -51,10 +51,10 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """One token a word, so that the number of tokens is known."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = {f"w{k}": k for k in range(8000)}
-    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    words = {"<pad>": 0, "<eos>": 1} | {f"w{k}": k for k in range(2, 8000)}
+    made = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="w0", eos_token="w1")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>")
 
 
 def texts(lengths: list[int], seed: int = 0) -> list[str]:

@@ -1,5 +1,6 @@
 """A progress bar for long work, shown where somebody is looking and never in a log."""
 
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,7 +24,9 @@ def bar(label: str, *, total: float, shown: bool = True) -> Iterator[Callable[[f
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    if not (shown and (console.is_terminal or console.is_jupyter)):
+    # Without ipywidgets, rich warns at every update in Jupyter; no bar is better.
+    in_jupyter = console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+    if not (shown and (console.is_terminal or in_jupyter)):
         yield lambda amount: None
         return
     with Progress(*columns, console=console, transient=True) as progress:
