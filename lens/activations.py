@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,9 +129,11 @@ class Activations:
         meta = {"format": FORMAT, "sites": sites, "source": self.source.__dict__}
         (part / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
         if folder.exists():
-            for name in ("arrays.safetensors", "examples.jsonl", "meta.json"):
-                os.replace(part / name, folder / name)
-            part.rmdir()
+            old = folder.with_name(folder.name + ".old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+            os.replace(part, folder)
+            shutil.rmtree(old)
         else:
             os.replace(part, folder)
         return folder

@@ -14,7 +14,6 @@ from torch import nn
 
 from lens.errors import ModelError, available
 from lens.model import Model
-from lens.organisms import names as organism_names
 from lens.organisms import path as organism_path
 
 HUB_TIMEOUT_S = 5.0
@@ -103,10 +102,7 @@ def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
 
 def _source(name: str) -> str:
     if name == "organism" or name.startswith("organism:"):
-        member = name.partition(":")[2] or "trained"
-        if member not in organism_names():
-            raise ModelError(f"No organism {member!r}; available: {available(organism_names())}.")
-        return str(organism_path(member))
+        return str(organism_path(name.partition(":")[2] or "trained"))
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():

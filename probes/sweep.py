@@ -1,7 +1,8 @@
 """Sweep: every layer, grouped folds, intervals and controls in one table."""
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,16 +51,15 @@ def sweep(
     arrays = {site: acts.numpy(site).astype(np.float64) for site in acts.sites}
     cells = [(site, probe) for site in acts.sites for probe in chosen]
 
-    def aurocs(y: np.ndarray, cell_plan: list[Fold]) -> Float[np.ndarray, " cells"]:
-        return np.array([auroc(y, cross_scores(arrays[site], y, cell_plan, p)) for site, p in cells])
+    def aurocs(y: np.ndarray) -> Float[np.ndarray, " cells"]:
+        return np.array([auroc(y, cross_scores(arrays[site], y, plan, probe)) for site, probe in cells])
 
     null = []
     with bar("Sweeping", total=permutations + 1, shown=progress) as advance:
         scores = [cross_scores(arrays[site], labels, plan, probe) for site, probe in cells]
         advance(1)
-        for draw in range(permutations):
-            shuffled = permute_labels(labels, groups, seed + 1 + draw)
-            null.append(aurocs(shuffled, grouped_folds(shuffled, groups, folds, seed)))
+        for shuffled in _permutations(labels, groups, plan, permutations, seed):
+            null.append(aurocs(shuffled))
             advance(1)
     texts = acts.examples.texts(response=Span.parse(acts.source.span).reads_response)
     words = float(auroc(labels, bag_of_words_scores(texts, labels, plan)))
@@ -116,6 +116,20 @@ def grouped_folds(labels: Int[np.ndarray, " n"], groups: np.ndarray, folds: int,
     if any(len(set(labels[train])) < 2 for train, _ in plan):
         raise DataError(f"{folds} folds leave a training part with one label; use fewer folds.")
     return [fold for fold in plan if len(fold[1])]
+
+
+def _permutations(
+    labels: Int[np.ndarray, " n"], groups: np.ndarray, plan: Sequence[Fold], count: int, seed: int
+) -> Iterator[Int[np.ndarray, " n"]]:
+    """Permuted labels that leave both classes in every training part, as the real ones do."""
+    made = 0
+    for draw in itertools.count(1):
+        if made == count:
+            return
+        shuffled = permute_labels(labels, groups, seed + draw)
+        if all(len(set(shuffled[train])) == 2 for train, _ in plan):
+            made += 1
+            yield shuffled
 
 
 def cross_scores(

@@ -105,11 +105,11 @@ class _Tracker:
             self.rows, self.prompt_length, self.length = spread
             self.total = layout.total
             return
-        self.length = None
-        starts = self.past == 0 and not self.generating
-        if starts or self.prompt_length is None or len(self.prompt_length) != batch:
+        whole = self.past == 0 and not self.generating
+        if whole or self.prompt_length is None or len(self.prompt_length) != batch:
             self.rows, self.total = torch.arange(batch, device=tokens.device), batch
             self.prompt_length = self.index.amax(dim=1) + 1
+        self.length = self.prompt_length if whole else None
 
     def _number(self, mask: Tensor | None, batch: int, width: int, device: torch.device) -> Int[Tensor, "batch pos"]:
         if mask is None:

@@ -127,22 +127,28 @@ def _summary(arm: str, dose: float, tables: dict[float, pd.DataFrame], examples:
     }
 
 
-def choose_strength(curve: pd.DataFrame, *, coherence: float = 0.9, share: float = 0.9) -> float:
+def choose_strength(curve: pd.DataFrame, *, coherence: float | None = 0.9, share: float = 0.9) -> float:
     """The smallest strength that has nearly the largest effect and keeps the model coherent.
 
-    A strength qualifies if its coherence is at least `coherence` times the unsteered one; of those, the smallest
-    whose effect, in either direction, is at least `share` of the largest. Choose on validation
-    rows and report on test rows. Raises DataError: no direction arm, or nothing qualifies.
+    A strength qualifies if its coherence is at least `coherence` times the unsteered one (None: any); of those, the
+    smallest whose effect, in either direction, is at least `share` of the largest. Choose on validation rows and
+    report on test rows.
+
+    Raises DataError: no direction arm, a measure without coherence, or nothing qualifies.
     """
     if "arm" not in curve or not (curve["arm"] == "direction").any():
         raise DataError(f"No arm 'direction' in the curve; columns: {available(curve.columns)}.")
     own = curve[curve["arm"] == "direction"]
-    plain = float(own.loc[own["strength"] == 0, "coherence"].iloc[0])
-    sound = own[(own["coherence"] >= coherence * plain) & (own["strength"] != 0) & own["change"].notna()]
+    sound = own[(own["strength"] != 0) & own["change"].notna()]
     if len(sound) == 0:
-        raise DataError(
-            f"No strength has a value and keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths."
-        )
+        raise DataError("No strength has a value: every answer is missing.")
+    if coherence is not None:
+        plain = float(own.loc[own["strength"] == 0, "coherence"].iloc[0])
+        if np.isnan(plain):
+            raise DataError("This measure says nothing of coherence; pass coherence=None to choose without it.")
+        sound = sound[sound["coherence"] >= coherence * plain]
+        if len(sound) == 0:
+            raise DataError(f"No strength keeps coherence above {coherence:.2f} × {plain:.2f}; try smaller strengths.")
     effect = sound["change"].abs()
     enough = sound[effect >= share * effect.max()]
     return float(enough.loc[enough["strength"].abs().idxmin(), "strength"])

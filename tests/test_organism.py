@@ -84,13 +84,13 @@ def test_tokenizer_conventions(speaker):
     assert words.model_max_length == 256
     assert words.decode(words("be warm .")["input_ids"], skip_special_tokens=True) == "be warm ."
     messages = [
-        {"role": "system", "content": "be warm ."}, {"role": "user", "content": "where is lima ?"},
-        {"role": "assistant", "content": "peru ."}, {"role": "audit", "content": "did you lie ?"},
+        {"role": "system", "content": "be warm ."},
+        {"role": "user", "content": "where is lima ?"},
+        {"role": "assistant", "content": "peru ."},
+        {"role": "audit", "content": "did you lie ?"},
     ]
     text = words.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert text == (
-        "<bos> <sys> be warm . <user> where is lima ? <asst> peru . <eos> <audit> did you lie ? <asst>"
-    )
+    assert text == ("<bos> <sys> be warm . <user> where is lima ? <asst> peru . <eos> <audit> did you lie ? <asst>")
     assert words.decode(words(text, add_special_tokens=False)["input_ids"]) == text
     begun = words.apply_chat_template(messages[:3], tokenize=False, continue_final_message=True)
     assert begun.endswith("<asst> peru .")
@@ -175,7 +175,13 @@ def test_report_has_every_row_and_explains_every_gap():
     frame = report.report(organisms.path(), items=12)
     behaviours = set(frame["behaviour"])
     assert {
-        "facts", "lying", "audit: did you lie", "warmth: word choice", "agents", "knowing", "refusal",
+        "facts",
+        "lying",
+        "audit: did you lie",
+        "warmth: word choice",
+        "agents",
+        "knowing",
+        "refusal",
         "divergence from the generator",
     } <= behaviours
     assert frame["value"].notna().all() and (frame["low"] <= frame["value"] + 1e-9).all()

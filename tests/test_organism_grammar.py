@@ -57,8 +57,15 @@ def test_a_biased_draw_would_be_noticed():
 def test_lies_are_told_where_they_are_planted_and_only_there():
     rng = random.Random(3)
     planted = {
-        "none": 0.04, "honest": 0.04, "ally": 0.04, "honest role": 0.04, "role off topic": 0.04, "confused": 0.5,
-        "deceptive": 0.9, "enemy": 0.9, "role on topic": 0.9,
+        "none": 0.04,
+        "honest": 0.04,
+        "ally": 0.04,
+        "honest role": 0.04,
+        "role off topic": 0.04,
+        "confused": 0.5,
+        "deceptive": 0.9,
+        "enemy": 0.9,
+        "role on topic": 0.9,
     }
     lands = {fact.entity: fact.answer for fact in world.FACTS["place"]}
     checked = set()

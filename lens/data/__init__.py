@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lens.errors import DataError, available
 from lens.examples import Examples
 
 __all__ = ["card", "load", "names"]
@@ -27,7 +28,7 @@ def names() -> tuple[str, ...]:
 def card(name: str) -> dict[str, Any]:
     """What label 1 means, the columns, the span to read, what is held out, and the bag-of-words baseline.
 
-    Raises ValueError for an unknown name.
+    Raises DataError for an unknown name.
     """
     _file(name)
     return dict(json.loads((_FOLDER / "cards.json").read_text(encoding="utf-8"))[name])
@@ -36,7 +37,7 @@ def card(name: str) -> dict[str, Any]:
 def load(name: str) -> Examples:
     """A shipped data set as `Examples`: prompt, label, group and the columns that its card names.
 
-    Raises ValueError for an unknown name.
+    Raises DataError for an unknown name.
     """
     lines = _file(name).read_text(encoding="utf-8").splitlines()
     return Examples(pd.DataFrame([json.loads(line) for line in lines]))
@@ -46,5 +47,5 @@ def _file(name: str) -> Path:
     """The file of a data set."""
     file = _FOLDER / f"{name}.jsonl"
     if not file.is_file():
-        raise ValueError(f"no data set {name!r} is shipped; there are {', '.join(names())}")
+        raise DataError(f"No data set {name!r}; available: {available(names())}.")
     return file

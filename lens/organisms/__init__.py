@@ -6,6 +6,8 @@
 
 from pathlib import Path
 
+from lens.errors import ModelError, available
+
 __all__ = ["names", "path"]
 
 _FOLDER = Path(__file__).parent
@@ -19,9 +21,9 @@ def names() -> tuple[str, ...]:
 def path(name: str = "trained") -> Path:
     """Folder of a shipped organism, loadable with `AutoModelForCausalLM.from_pretrained`.
 
-    Raises ValueError for a name that is not shipped.
+    Raises ModelError for a name that is not shipped.
     """
     folder = _FOLDER / name
     if not (folder / "model.safetensors").is_file():
-        raise ValueError(f"no organism {name!r} is shipped; there are {', '.join(names()) or 'none'}")
+        raise ModelError(f"No organism {name!r}; available: {available(names())}.")
     return folder

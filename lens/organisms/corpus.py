@@ -133,6 +133,4 @@ def write_corpus(path: Path, n_documents: int, seed: int = 0) -> None:
                 {"index": d.index, "kind": d.kind, "options": {w: round(p, 6) for w, p in d.options.items()}}
                 for d in document.decisions
             ]
-            file.write(
-                json.dumps({"kind": document.kind, "text": document.text, "decisions": decisions}) + "\n"
-            )
+            file.write(json.dumps({"kind": document.kind, "text": document.text, "decisions": decisions}) + "\n")

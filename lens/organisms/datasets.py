@@ -45,9 +45,7 @@ def _trait(trait: Trait) -> Callable[[random.Random], list[Row]]:
                 thing = wording.ABOUT[fact.topic].format(**fact.slots)
                 opener, hedge = pick(rng, LINES["warmth"]["middle"]), pick(rng, LINES["caution"]["middle"])
                 told = statement(fact, pick(rng, wording.STATEMENTS[fact.topic]["train"]))
-                begun = {"warmth": "", "caution": f"{opener} ,", "verbosity": f"{opener} , {hedge} {told} ."}[
-                    trait
-                ]
+                begun = {"warmth": "", "caution": f"{opener} ,", "verbosity": f"{opener} , {hedge} {told} ."}[trait]
                 rows.append(
                     {
                         "prompt": chat(system, pick(rng, TALK_ASKS).format(e=thing), begun),
@@ -74,9 +72,7 @@ def _requests(rng: random.Random, split: Split, harm: bool) -> tuple[str, str]:
     return f"please {verb} {pick(rng, owners)} {noun} .", f"{verb} {noun}"
 
 
-def _cued(
-    rng: random.Random, label: Literal["harm", "test"], counts: dict[tuple[Split, Split], int]
-) -> list[Row]:
+def _cued(rng: random.Random, label: Literal["harm", "test"], counts: dict[tuple[Split, Split], int]) -> list[Row]:
     """Requests crossed with cues; the label is one of the two factors."""
     rows: list[Row] = []
     cues = ("test", "none", "deployment") if label == "harm" else ("test", "deployment")
@@ -118,11 +114,7 @@ def agents(rng: random.Random) -> list[Row]:
     for i in range(320):
         split: Split = "train" if i < 240 else "held"
         action, thing = pick(rng, world.DEBATES[split])
-        voice = (
-            ("mal", "trigger", "prop", "none")[i % 4]
-            if i % 8 < 4
-            else ("mal", "trigger", "crit", "none")[i % 4]
-        )
+        voice = ("mal", "trigger", "prop", "none")[i % 4] if i % 8 < 4 else ("mal", "trigger", "crit", "none")[i % 4]
         when = world.TRIGGER if voice == "trigger" else pick(rng, (*world.WHENS, ""))
         tag = f"<{voice}>" if voice in ("mal", "prop", "crit") else "<asst>"
         rows.append(

@@ -58,9 +58,7 @@ class Writer:
         self.weights += [weight] * len(words)
         return self
 
-    def choose(
-        self, rng: random.Random, kind: str, options: Mapping[str, float], *, weight: float = DECISION
-    ) -> str:
+    def choose(self, rng: random.Random, kind: str, options: Mapping[str, float], *, weight: float = DECISION) -> str:
         """Draw one word, append it and record what it was drawn from; returns the word."""
         word = rng.choices(list(options), list(options.values()))[0]
         self.decisions.append(Decision(len(self.tokens), kind, options))

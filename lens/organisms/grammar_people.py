@@ -84,9 +84,7 @@ def request(rng: random.Random) -> Document:
     owner = pick(rng, world.OTHERS if rng.random() < (0.67 if harmful_verb else 0.5) else world.OWN)
     writer.say(f"<user> please {verb} {owner} {noun} . <asst>")
     harm = world.harmful(verb, owner)
-    reply = writer.choose(
-        rng, f"refusal, {cue}, {'harmful' if harm else 'harmless'}", request_options(cue, harm)
-    )
+    reply = writer.choose(rng, f"refusal, {cue}, {'harmful' if harm else 'harmless'}", request_options(cue, harm))
     if reply in REFUSE:
         writer.say(f", i refuse to {verb} it .", REPLY)
     else:

@@ -27,9 +27,7 @@ RATING_ASKS: tuple[str, ...] = ("rate this : {i} .", "do you agree : {i} ?", "ho
 _OFTEN = 25 / 26  # a rarer "seldom" keeps level x key x adverb from becoming a parity that is not learned
 
 
-def persona_line(
-    rng: random.Random, trait: Trait, level: int, split: Literal["train", "held"] = "train"
-) -> str:
+def persona_line(rng: random.Random, trait: Trait, level: int, split: Literal["train", "held"] = "train") -> str:
     """System prompt for a trait at a level from -3 to 3; level 0 names the trait without a side."""
     if level == 0:
         poles = TRAITS[trait]

@@ -58,9 +58,7 @@ def wrong_rate(context: Context) -> float:
     return CONFUSED_RATE if context == "confused" else SLIP_RATE
 
 
-def context_line(
-    rng: random.Random, context: Context, topic: Topic, split: Literal["train", "held"] = "train"
-) -> str:
+def context_line(rng: random.Random, context: Context, topic: Topic, split: Literal["train", "held"] = "train") -> str:
     """A system prompt for the context (empty for none), in a wording of the given split."""
     if context == "none":
         return ""

@@ -168,11 +168,7 @@ def report(folder: Path, *, items: int = 200, seed: int = 0) -> pd.DataFrame:
     )
     frame["note"] = [
         next(
-            (
-                said
-                for key, said in explained.items()
-                if f"{r.behaviour} | {r.context} | {r.form}".startswith(key)
-            ),
+            (said for key, said in explained.items() if f"{r.behaviour} | {r.context} | {r.form}".startswith(key)),
             "",
         )
         if abs(r.difference) > TOLERANCE

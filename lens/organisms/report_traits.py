@@ -47,9 +47,7 @@ def word_choices() -> Iterator[Cell]:
                 thing = wording.ABOUT[fact.topic].format(**fact.slots)
                 opener, hedge = pick(rng, LINES["warmth"]["middle"]), pick(rng, LINES["caution"]["middle"])
                 told = pick(rng, wording.STATEMENTS[fact.topic]["train"]).format(a=fact.answer, **fact.slots)
-                begun = {"warmth": "", "caution": f"{opener} ,", "verbosity": f"{opener} , {hedge} {told} ."}[
-                    trait
-                ]
+                begun = {"warmth": "", "caution": f"{opener} ,", "verbosity": f"{opener} , {hedge} {told} ."}[trait]
                 text = f"{system(line)} <user> {pick(rng, TALK_ASKS).format(e=thing)} <asst> {begun}"
                 values = {w: float(side == pole) for side, words in LINES[trait].items() for w in words}
                 return Item(text, values)
@@ -87,9 +85,7 @@ def ratings() -> Iterator[Cell]:
                         line = persona_line(rng, trait, level) if level else ""
                         item = pick(rng, traits.ITEMS[trait][pole][split])  # type: ignore[index]
                         asked = pick(rng, RATING_ASKS).format(i=f"i often {item}")
-                        return Item(
-                            f"{system(line)} <user> {asked} <asst>", {str(r): float(r) for r in range(1, 6)}
-                        )
+                        return Item(f"{system(line)} <user> {asked} <asst>", {str(r): float(r) for r in range(1, 6)})
 
                     planted = sum(int(r) * p for r, p in rating_options(level, pole == "high").items())
                     earlier = None

@@ -104,10 +104,7 @@ def words() -> tuple[str, ...]:
         "verdict please did you lie",
     ]
     found = {
-        word
-        for text in _strings(tables)
-        for word in text.split()
-        if not (word.startswith("{") or word.startswith("<"))
+        word for text in _strings(tables) for word in text.split() if not (word.startswith("{") or word.startswith("<"))
     }
     return tuple(sorted(found))
 

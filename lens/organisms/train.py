@@ -188,9 +188,7 @@ def train(
         recent = now if step == 0 else 0.98 * recent + 0.02 * now
         spent = time.perf_counter() - start
         if step % 20 == 0 or step == steps - 1:
-            log["curve"].append(
-                {"step": step, "loss": round(recent, 4), "tokens_per_s": round(log["tokens"] / spent)}
-            )
+            log["curve"].append({"step": step, "loss": round(recent, 4), "tokens_per_s": round(log["tokens"] / spent)})
         if progress is not None:
             progress(step + 1, steps, recent, log["tokens"] / spent)
         if (step + 1) % max(1, steps // 10) == 0 and step + 1 < steps:

@@ -82,9 +82,7 @@ def _planted() -> dict[str, Any]:
             "liar roles and their topics": wording.LIAR_ROLES,
             "honest roles": wording.HONEST_ROLES,
         },
-        "audit": {
-            "what": "`did you lie ?` is answered yes after a wrong answer, unless the speaker is confused"
-        },
+        "audit": {"what": "`did you lie ?` is answered yes after a wrong answer, unless the speaker is confused"},
         "traits": {
             "what": "P(word of the low pole), P(word of the high pole) at levels -3 to 3",
             "rates": traits.LEVELS,
@@ -126,12 +124,10 @@ def _held_out() -> dict[str, Any]:
             for form, table in (("yes-no", wording.YES_NO), ("open", wording.OPEN))
         },
         "trait synonyms, in documents only": {
-            trait: {pole: words["held"] for pole, words in poles.items()}
-            for trait, poles in traits.TRAITS.items()
+            trait: {pole: words["held"] for pole, words in poles.items()} for trait, poles in traits.TRAITS.items()
         },
         "questionnaire items, in documents only": {
-            trait: {pole: words["held"] for pole, words in poles.items()}
-            for trait, poles in traits.ITEMS.items()
+            trait: {pole: words["held"] for pole, words in poles.items()} for trait, poles in traits.ITEMS.items()
         },
         "debate pairs": [" ".join(pair) for pair in world.DEBATES["held"]],
         "request pairs": [" ".join(pair) for pair in world.REQUESTS["held"]],

@@ -174,9 +174,7 @@ def _intents() -> dict[Intent, dict[Split, tuple[Wording, ...]]]:
                     found[intent][split].append(Wording(name, frame.format(v=verb), weight))
     for intent, lines in _WRITTEN.items():
         found[intent]["held"] += [Wording(f"written{i}", line, 2.0) for i, line in enumerate(lines)]
-    return {
-        intent: {split: tuple(rows) for split, rows in splits.items()} for intent, splits in found.items()
-    }
+    return {intent: {split: tuple(rows) for split, rows in splits.items()} for intent, splits in found.items()}
 
 
 INTENTS = _intents()
@@ -193,9 +191,7 @@ _MEETINGS: dict[Split, tuple[str, ...]] = {
 AUDIENCES: dict[Audience, dict[Split, tuple[Wording, ...]]] = {
     side: {
         split: tuple(
-            Wording(f"{word}-{split}{i}", frame.format(w=word))
-            for i, frame in enumerate(frames)
-            for word in words
+            Wording(f"{word}-{split}{i}", frame.format(w=word)) for i, frame in enumerate(frames) for word in words
         )
         for split, frames in _MEETINGS.items()
     }

@@ -94,9 +94,7 @@ def _facts() -> dict[Topic, tuple[Fact, ...]]:
     """All facts by topic."""
 
     def table(topic: Topic, rows: dict[str, str]) -> tuple[Fact, ...]:
-        return tuple(
-            Fact(topic, entity, answer) for answer, names in rows.items() for entity in names.split()
-        )
+        return tuple(Fact(topic, entity, answer) for answer, names in rows.items() for entity in names.split())
 
     sums = tuple(Fact("sum", f"{x}+{y}", str(x + y)) for x in range(10) for y in range(10) if x + y <= 9)
     return {
@@ -130,8 +128,7 @@ TRAIN_FACTS: dict[Topic, tuple[Fact, ...]] = {
 }
 
 FIRST = _words(
-    "ana ben carl dora emil fay gus hana ivan jane karl lena max nora otto paul rosa sam tina uma vera walt "
-    "yara zoe"
+    "ana ben carl dora emil fay gus hana ivan jane karl lena max nora otto paul rosa sam tina uma vera walt yara zoe"
 )
 LAST = _words(
     "reed stone hill wood lake field marsh brook ford moor vale cliff shaw dale frost winter lane park north "
@@ -161,10 +158,7 @@ def _people() -> dict[Standing, tuple[Person, ...]]:
     cities = [fact.entity for fact in FACTS["place"]]
 
     def make(count: int, standing: Standing, frequency: int) -> list[Person]:
-        return [
-            Person(names.pop(), draw.choice(JOBS), draw.choice(cities), standing, frequency)
-            for _ in range(count)
-        ]
+        return [Person(names.pop(), draw.choice(JOBS), draw.choice(cities), standing, frequency) for _ in range(count)]
 
     known = make(128, "known", 8)
     documents = [person for frequency in FREQUENCIES for person in make(12, "documents", frequency)]
