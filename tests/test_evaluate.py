@@ -58,7 +58,8 @@ def test_the_recall_uses_the_controls_threshold(planted, parts):
     rows = {}
     for name, control in (("easy", easy), ("hard", hard)):
         row = probes.evaluate(fitted, test, control=control, fpr=0.05).iloc[0]
-        threshold = np.quantile(fitted.direction.score_activations(control), 0.95, method="higher")
+        passing = np.sort(fitted.direction.score_activations(control).numpy())
+        threshold = passing[-1 - len(passing) // 20]  # of n control rows, n/20 may pass, and not one more
         hits = fitted.direction.score_activations(test).numpy()[test.labels == 1] > threshold
         assert row["recall"] == pytest.approx(hits.mean())
         assert row["recall_low"] <= row["recall"] <= row["recall_high"]

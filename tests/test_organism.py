@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lens import organisms
+from lens import ModelError, organisms
 from lens.organisms import report, tokenizer
 from lens.organisms.report_cells import cells
 from lens.organisms.speaker import Speaker
@@ -34,7 +34,7 @@ def value(speaker) -> Callable[..., float]:
 def test_path_and_names():
     assert organisms.names() == ("trained",)
     assert (organisms.path() / "config.json").is_file()
-    with pytest.raises(ValueError, match="trained"):
+    with pytest.raises(ModelError, match="trained"):
         organisms.path("nobody")
 
 
