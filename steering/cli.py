@@ -1,6 +1,7 @@
 """The command `lens`: assembled here. Errors are one line and exit code 2; results go to stdout."""
 
 import logging
+import os
 import sys
 import warnings
 
@@ -29,6 +30,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *_: console(stderr=True).print(
         f"Note: {message}", style="yellow", markup=False
     )
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
         app()

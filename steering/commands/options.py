@@ -43,6 +43,9 @@ DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, …; by defau
 DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16, float16.")]
 
 
+MANY = 40
+
+
 @dataclass(frozen=True)
 class Rows:
     """Which rows a command works on, as asked for on the command line."""
@@ -157,7 +160,11 @@ def print_table(frame: "pd.DataFrame", title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_lines=any(len(str(cell)) > 30 for cell in frame.iloc[0]))
+    table = Table(
+        title=title,
+        title_justify="left",
+        show_lines=len(frame) < MANY and any(len(str(cell)) > 30 for cell in frame.iloc[0]),
+    )
     for column in frame.columns:
         table.add_column(str(column), overflow="fold")
     for row in frame.itertuples(index=False):

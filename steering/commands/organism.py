@@ -2,13 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lens.errors import DataError
 from lens.organisms import path as organism_path
 from steering.commands.options import console, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,13 +38,35 @@ def report(
     if not (chosen / "model.safetensors").is_file():
         raise DataError(f"{str(chosen)!r} holds no model.safetensors; give a folder written by lens organism train.")
     table = measured.report(chosen, items=items, seed=seed)
-    print_table(table, f"Behaviours of {chosen.name}")
+    print_table(_shown(table), f"Behaviours of {chosen.name}")
+    for note, count in table.loc[table["note"].notna() & (table["note"] != ""), "note"].value_counts().items():
+        console().print(f"* {count} rows: {note}", highlight=False, markup=False)
     if out is not None:
         table.to_csv(out, index=False)
         console().print(f"Table: {out}")
     if card is not None:
         card.write_text(measured.model_card(table), encoding="utf-8")
         console().print(f"Card: {card}")
+
+
+def _shown(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The report to read in a terminal; a star marks rows further than .10 from the prototype."""
+    import pandas as pd
+
+    def number(value: float | None) -> str:
+        return "" if value is None or pd.isna(value) else f"{value:.2f}"
+
+    rows = [
+        {
+            "behaviour": f"{row.behaviour}: {row.context}, {row.form}",
+            "measure": row.measure,
+            "value": f"{row.value:.2f} ({row.low:.2f}–{row.high:.2f})",
+            "planted": number(row.target),
+            "prototype": number(row.prototype) + ("*" if isinstance(row.note, str) and row.note else ""),
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
 
 
 @app.command()
