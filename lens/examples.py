@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
-from sklearn.model_selection import GroupShuffleSplit
 
 from lens.errors import DataError, available
 
@@ -204,6 +203,8 @@ class Examples:
         if values < 2:
             raise DataError(f"Column {by!r} has one value, {self.frame[by].iloc[0]!r}: nothing to split by.")
         tested = min(math.ceil(test * values), values - 1)
+        from sklearn.model_selection import GroupShuffleSplit
+
         splitter = GroupShuffleSplit(n_splits=1, test_size=tested, random_state=seed)
         train, held_out = next(splitter.split(self.frame, groups=self.frame[by].astype(str)))
         return self.select(train), self.select(held_out)
