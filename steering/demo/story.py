@@ -4,12 +4,15 @@ Sweep on training rows, choose layer and strength on validation groups, steer, a
 groups.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
 
 from lens import data
 from lens.activations import Activations
@@ -74,12 +77,25 @@ def run(
     progress: bool = True,
 ) -> list[Story]:
     """Run every behaviour; `say` is told what is being done. Afterwards each is steered against the others."""
-    stories = [_run_one(model, behaviour, seed, say, progress) for behaviour in behaviours]
-    for story in stories:
-        for other in (one.behaviour for one in stories if one is not story):
-            change = causal.off_target(model, story.direction, story.strength, other, span=SPAN, seed=seed)
-            story.off_target[other.measure.name] = change
+    with _one_thread():
+        stories = [_run_one(model, behaviour, seed, say, progress) for behaviour in behaviours]
+        for story in stories:
+            for other in (one.behaviour for one in stories if one is not story):
+                change = causal.off_target(model, story.direction, story.strength, other, span=SPAN, seed=seed)
+                story.off_target[other.measure.name] = change
     return stories
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The organism is so small that threads only wait for each other; beside other work they wait ten times longer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str], None], progress: bool) -> Story:
