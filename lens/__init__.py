@@ -5,7 +5,7 @@
 >>> acts = lens.collect(model, lens.data.load("honesty"), sites="resid_post", span="prompt[-1]")  # doctest: +SKIP
 """
 
-from lens import data
+from lens import data, figures
 from lens.activations import Activations
 from lens.collect import collect
 from lens.errors import ArtifactError, DataError, LensError, ModelError, SiteError, SpanError
@@ -40,6 +40,7 @@ __all__ = [
     "TokenView",
     "collect",
     "data",
+    "figures",
     "load",
     "show_tokens",
     "wrap",

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from lens.examples import Examples
 from lens.sites import Site
 
 FORMAT = 1
+FILES = {"arrays.safetensors", "examples.jsonl", "meta.json"}
 _ROW = "__row__"
 
 
@@ -99,11 +100,13 @@ class Activations:
         """The rows of a boolean mask or list of row numbers."""
         chosen = np.asarray(rows)
         index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
+        chosen_examples = self.examples.select(index.numpy())
         return replace(
             self,
             arrays={site: array[index] for site, array in self.arrays.items()},
             norms={site: norm[index] for site, norm in self.norms.items()},
-            examples=self.examples.select(index.numpy()),
+            examples=chosen_examples,
+            source=replace(self.source, data=chosen_examples.hash()),
             mask=None if self.mask is None else self.mask[index],
         )
 
@@ -113,10 +116,18 @@ class Activations:
         return self.select(numbered.where(**values).frame[_ROW].to_numpy())
 
     def save(self, folder: str | Path) -> Path:
-        """Write `arrays.safetensors`, `examples.jsonl` and `meta.json` into a folder, which appears at once."""
+        """Write `arrays.safetensors`, `examples.jsonl` and `meta.json` into a folder, which appears at once.
+
+        Raises ArtifactError where the folder holds anything but activations.
+        """
         from safetensors.torch import save_file
 
-        folder = Path(folder)
+        folder = Path(folder).absolute()
+        foreign = sorted({path.name for path in folder.iterdir()} - FILES) if folder.is_dir() else []
+        if folder.is_file() or foreign:
+            raise ArtifactError(
+                f"{folder} holds something else ({available(foreign or ['a file'])}); give a new folder."
+            )
         part = folder.with_name(folder.name + ".part")
         part.mkdir(parents=True, exist_ok=True)
         tensors = {f"array/{site}": array.contiguous() for site, array in self.arrays.items()}
@@ -129,11 +140,9 @@ class Activations:
         meta = {"format": FORMAT, "sites": sites, "source": self.source.__dict__}
         (part / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
         if folder.exists():
-            old = folder.with_name(folder.name + ".old")
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-            os.replace(part, folder)
-            shutil.rmtree(old)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+                os.replace(folder, Path(aside) / "old")
+                os.replace(part, folder)
         else:
             os.replace(part, folder)
         return folder

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens.activations import Activations, Source
-from lens.errors import SpanError
+from lens.errors import DataError, available
 from lens.examples import Examples, Prompt
 from lens.model import Model
 from lens.progress import bar
 from lens.sites import Site
 from lens.spans import Span
-from lens.tokens import Batch, PaddingSide, batches
+from lens.tokens import Batch, PaddingSide, batches, count_selected
 
 Pool = Literal["mean", "last", "max", "none"]
 
@@ -43,12 +43,14 @@ def collect(
     Raises SiteError, SpanError (a row where the span selects nothing), DataError (a row longer than the
     context), all before the first forward pass.
     """
+    if pool not in get_args(Pool):
+        raise DataError(f"Unknown pool {pool!r}; available: {available(get_args(Pool))}.")
     if not isinstance(examples, Examples):
         examples = Examples.from_texts(examples)
     wanted = model.sites(sites)
     span = Span.parse(span)
     rows = model.rows(examples.prompts, examples.responses)
-    chosen = _count_selected(rows, span)
+    chosen = count_selected(rows, span)
     widest = int(chosen.max())
     shape = (len(rows), widest, model.d_model) if pool == "none" else (len(rows), model.d_model)
     arrays = {site: torch.zeros(shape) for site in wanted}
@@ -72,20 +74,6 @@ def collect(
         versions={name: version(name) for name in ("behaviorlens", "torch", "transformers")},
     )
     return Activations(arrays, norms, examples, source, mask)
-
-
-def _count_selected(rows: Sequence[Any], span: Span) -> Tensor:
-    length = torch.tensor([len(row) for row in rows])
-    prompt_length = torch.tensor([row.prompt_length for row in rows])
-    index = torch.arange(int(length.max())).expand(len(rows), -1)
-    count = span.select(index.where(index < length[:, None], -1), prompt_length, length).sum(dim=1)
-    if (count == 0).any():
-        row = int((count == 0).int().argmax())
-        raise SpanError(
-            f"Row {row}: span {str(span)!r} selects no token; its prompt has {prompt_length[row]} tokens, its "
-            f"response {length[row] - prompt_length[row]}."
-        )
-    return count
 
 
 class _Stop(Exception):
@@ -135,7 +123,7 @@ class _Reader:
             real = self.counted[self.row, self.last]
             return token, torch.where(real, token.norm(dim=-1), torch.nan)
         values = h.float()
-        norm = (values.norm(dim=-1) * self.counted).sum(dim=1) / self.counted.sum(dim=1)
+        norm = values.norm(dim=-1).where(self.counted, 0).sum(dim=1) / self.counted.sum(dim=1)
         return self._pool(values, self.mask), norm
 
     def _pool(self, values: Tensor, mask: Bool[Tensor, "batch pos"]) -> Tensor:

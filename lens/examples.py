@@ -53,6 +53,8 @@ class Examples:
         cls, texts: Sequence[Prompt], labels: Iterable[Any] | None = None, *, positive: Any = None
     ) -> "Examples":
         """From a list of texts (or chat messages) and, optionally, their labels."""
+        if isinstance(texts, str | pd.DataFrame):
+            raise DataError(f"A list of texts is needed; given: a {type(texts).__name__} (a table: from_frame).")
         frame = pd.DataFrame({"prompt": list(texts)})
         if labels is not None:
             given = list(labels)
@@ -91,7 +93,7 @@ class Examples:
         for theirs in named.values():
             if theirs not in frame.columns:
                 raise DataError(f"No column {theirs!r}; available: {available(frame.columns)}.")
-        table = frame.copy()
+        table = frame.drop(columns="label", errors="ignore") if label is None else frame.copy()
         for ours, theirs in named.items():
             table[ours] = frame[theirs]
         if positive is not None:
@@ -104,7 +106,10 @@ class Examples:
     def from_csv(cls, path: str | Path, **columns: Any) -> "Examples":
         """From a CSV file; options as `from_frame`."""
         # Only an empty cell is missing: "None" and "NA" are texts that models write.
-        frame = pd.read_csv(_existing(path), keep_default_na=False, na_values=[""])
+        try:
+            frame = pd.read_csv(_existing(path), keep_default_na=False, na_values=[""])
+        except ValueError as error:
+            raise DataError(f"{path} is no readable CSV file in UTF-8: {error}") from None
         return cls.from_frame(frame, **columns)
 
     @classmethod
@@ -172,6 +177,8 @@ class Examples:
     def select(self, rows: "np.ndarray | pd.Series | Sequence[int]") -> "Examples":
         """The rows of a boolean mask or of a list of row numbers, in that order."""
         index = np.asarray(rows)
+        if index.dtype == bool and len(index) != len(self):
+            raise DataError(f"The mask has {len(index)} entries for {len(self)} rows.")
         index = np.flatnonzero(index) if index.dtype == bool else index
         if len(index) == 0:
             raise DataError("The selection is empty: no row is left.")

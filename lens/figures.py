@@ -98,7 +98,8 @@ def dose_response(curve: pd.DataFrame, *, coherence: bool = True) -> "Figure":
             annotation_text="asked for by prompt",
             annotation_position="bottom right",
         )
-    figure.update_yaxes(range=[-0.03, 1.05])
+    if curve["low"].min() >= 0 and curve["high"].max() <= 1:
+        figure.update_yaxes(range=[-0.03, 1.05])
     return figure
 
 

@@ -82,7 +82,11 @@ def _settings(model: "Model", config: Any, max_new_tokens: int | None, fields: d
     else:
         settings = copy.deepcopy(model.hf.generation_config)
         settings.do_sample = False
-    settings.max_new_tokens = max_new_tokens or (config and config.max_new_tokens) or DEFAULT_NEW_TOKENS
+    if max_new_tokens is None:
+        max_new_tokens = (config.max_new_tokens if config is not None else None) or DEFAULT_NEW_TOKENS
+    if max_new_tokens < 1:
+        raise ModelError(f"max_new_tokens={max_new_tokens}: at least 1 token must be made.")
+    settings.max_new_tokens = max_new_tokens
     for field, value in fields.items():
         setattr(settings, field, value)
     if not settings.do_sample:

@@ -35,7 +35,7 @@ def load(
     """
     import transformers
 
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = _device(device)
     wanted = _dtype(dtype)
     source = _source(str(name))
     try:
@@ -89,6 +89,16 @@ def _without_bar(*, quiet: bool) -> Iterator[None]:
         yield
     finally:
         logging.enable_progress_bar()
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ModelError(f"Unknown device {device!r}; for example cpu, cuda, cuda:0, mps.") from None
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"Device {device!r}: no CUDA device is available here; available: cpu.")
+    return target
 
 
 def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:

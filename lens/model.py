@@ -199,7 +199,7 @@ class Model:
                 claims["resid_mid is not resid_pre + attn_out"] = (pre + attn, seen[Site("resid_mid", layer)])
             for claim, (sum_, whole) in claims.items():
                 error = float((sum_ - whole).norm() / whole.norm())
-                if error > tolerance:
+                if not error <= tolerance:
                     raise SiteError(
                         f"{type(self.hf).__name__}: in block {layer}, {claim} (relative error {error:.1e}); "
                         "available: resid_pre, resid_post."

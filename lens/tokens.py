@@ -135,6 +135,21 @@ def pad(rows: Sequence[Row], chosen: Sequence[int], *, pad_id: int, padding_side
     )
 
 
+def count_selected(rows: Sequence[Row], span: Span) -> Int[Tensor, " n"]:
+    """How many tokens of each row are in the span. Raises SpanError naming the first row where none is."""
+    length = torch.tensor([len(row) for row in rows])
+    prompt_length = torch.tensor([row.prompt_length for row in rows])
+    index = torch.arange(int(length.max())).expand(len(rows), -1)
+    count = span.select(index.where(index < length[:, None], -1), prompt_length, length).sum(dim=1)
+    if (count == 0).any():
+        row = int((count == 0).int().argmax())
+        raise SpanError(
+            f"Row {row}: span {str(span)!r} selects no token; its prompt has {prompt_length[row]} tokens, its "
+            f"response {length[row] - prompt_length[row]}."
+        )
+    return count
+
+
 def selected(row: Row, span: str | Span) -> list[bool]:
     """Which of one row's tokens are in the span. Raises SpanError where none is."""
     span = Span.parse(span)

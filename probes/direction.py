@@ -84,7 +84,7 @@ class Direction:
         if isinstance(site, str):
             if model is None and "." not in site:
                 raise SiteError(f"Site {site!r} names no layer; write for example '{site}.3'.")
-            site = Site.parse(site, n_layers=model.n_layers if model else 10**6)
+            site = Site.parse(site, n_layers=model.n_layers) if model else _site(site)
         norm = float(raw.norm())
         known = Provenance(model=model.name, fingerprint=model.fingerprint) if model else Provenance()
         return cls(raw / norm, site, norm, bias, residual_norm, difference, neutral, known)
@@ -136,7 +136,7 @@ class Direction:
 
     def at(self, site: Site | str) -> "Direction":
         """The same vector at another site."""
-        return replace(self, site=site if isinstance(site, Site) else Site.parse(site, n_layers=10**6))
+        return replace(self, site=_site(site))
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file; everything but the vector is JSON in its header."""
@@ -170,6 +170,13 @@ class Direction:
             return cls(vector=vector, site=Site(kind, int(layer)), provenance=provenance, **facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
+
+
+def _site(site: Site | str) -> Site:
+    """A site by name where no model says how many blocks there are: counted from the first."""
+    if isinstance(site, str) and ".-" in site:
+        raise SiteError(f"Site {site!r} counts from the last block, but no model is given; count from 0.")
+    return Site.parse(site, n_layers=10**6)
 
 
 def provenance_of(acts: Activations, *, method: str, seed: int | None = None) -> Provenance:

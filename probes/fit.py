@@ -42,6 +42,9 @@ def name_of(probe: str | LinearProbe) -> str:
 def check_labels(acts: Activations) -> np.ndarray:
     """Labels of both classes. Raises DataError where one class or a label is missing."""
     labels = acts.labels
+    for site, array in acts.arrays.items():
+        if not bool(array.isfinite().all()):
+            raise DataError(f"Activations at {site} hold values that are not finite (nan or infinite).")
     if len(set(labels)) < 2:
         raise DataError(
             f"All {len(labels)} rows have label {labels[0]}: both 0 and 1 are needed "

@@ -44,6 +44,8 @@ def sweep(
     narrow.
     """
     labels, groups = check_labels(acts), acts.groups
+    if permutations < 0 or folds < 2:
+        raise DataError(f"permutations={permutations}, folds={folds}: at least 0 permutations and 2 folds are needed.")
     chosen = [probes] if isinstance(probes, str | LinearProbe) else list(probes)
     for probe in chosen:
         make(probe)

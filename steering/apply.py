@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens.errors import SpanError
+from lens.errors import ArtifactError, SpanError
 from lens.model import Model
 from lens.spans import Span
 from steering.interventions import Intervention
@@ -31,6 +31,10 @@ def apply(model: Model, *interventions: Intervention, other_model: bool = False)
     SpanError.
     """
     for intervention in interventions:
+        if not isinstance(intervention, Intervention):
+            raise ArtifactError(
+                f"apply takes interventions, such as Add(direction, 1.0); given: {type(intervention).__name__}."
+            )
         intervention.direction.check_model(model, other_model=other_model)
     placed = [(site, one) for one in interventions for site in one.places(model)]
     tracker = _Tracker(model)

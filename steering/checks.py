@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def _padding(case: _Case) -> tuple[float, float]:
     left = collect(model, examples, span="prompt[-1]", padding_side="left", progress=False)
     right = collect(model, examples, span="prompt[-1]", padding_side="right", progress=False)
     errors = [_relative(other[site], alone[site]) for other in (left, right) for site in alone.sites]
-    return max(errors), case.tolerance
+    return float(np.max(errors)), case.tolerance
 
 
 def _batches_alone(case: _Case) -> list[Batch]:
@@ -105,7 +106,7 @@ def _hidden_states(case: _Case) -> tuple[float, float]:
                 with torch.no_grad():
                     ours = norm(ours.to(model.device, model.dtype))
             errors.append(_relative(ours, states[layer + 1][:, -1].to(ours.device)))
-    return max(errors), case.tolerance
+    return float(np.max(errors)), case.tolerance
 
 
 def _writers(case: _Case) -> tuple[float, float]:
@@ -137,7 +138,7 @@ def _difference(case: _Case, left: list[list[int]], right: list[list[int]]) -> t
         with apply(case.model, Add(case.direction, STRENGTH)):
             logits = case.model.next_token_logits(batch)[0]
         margins.append(float((logits[one[place]] - logits[two[place]]).abs() / logits.std()))
-    return max(margins), 10 * case.tolerance
+    return float(np.max(margins)), 10 * case.tolerance
 
 
 def _cache(case: _Case) -> tuple[float, float]:
@@ -149,6 +150,23 @@ def _generation_alone(case: _Case) -> tuple[float, float]:
     together = _steered_ids(case, case.texts, use_cache=True)
     alone = [_steered_ids(case, [text], use_cache=True)[0] for text in case.texts]
     return _difference(case, together, alone)
+
+
+def _steered(case: _Case) -> tuple[float, float]:
+    """What the site shows after an addition: strength · unit · v on the span's tokens, nothing on the others."""
+    model, site = case.model, case.direction.site
+    change = Add(case.direction, STRENGTH, span="prompt[-1]")
+    with apply(model, change):
+        steered = collect(model, case.texts, sites=[site], span="prompt", pool="none", progress=False)
+    plain = collect(model, case.texts, sites=[site], span="prompt", pool="none", progress=False)
+    wanted = plain[site].clone()
+    assert plain.mask is not None
+    last = plain.mask.sum(dim=1) - 1
+    wanted[torch.arange(len(last)), last] = change(wanted[torch.arange(len(last)), last].to(model.dtype)).float()
+    if torch.equal(wanted, plain[site]):
+        return float("inf"), case.tolerance
+    error = (steered[site] - wanted)[plain.mask].norm(dim=-1).max() / plain[site][plain.mask].norm(dim=-1).mean()
+    return float(error), case.tolerance
 
 
 def _logits(case: _Case) -> Tensor:
@@ -185,6 +203,7 @@ CHECKS: tuple[tuple[str, str, Callable[[_Case], tuple[float, float]]], ...] = (
     ("padding", "activations: left-padded = right-padded = alone", _padding),
     ("sites", "resid_post = Hugging Face hidden states (last block: after its final norm)", _hidden_states),
     ("writers", "embeddings + attn_out + mlp_out of all blocks = last resid_post", _writers),
+    ("steering", "residuals under an addition: moved by it on the span's tokens, untouched elsewhere", _steered),
     ("cache", "steered greedy tokens with KV cache = without (error: margin of a flipped choice)", _cache),
     ("batch", "steered greedy tokens in a padded batch = one by one (same)", _generation_alone),
     ("hooks", "logits after a steered run = before, bit for bit", _no_trace),

@@ -38,6 +38,9 @@ def main() -> None:
     except LensError as error:
         console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
+    except OSError as error:
+        console(stderr=True).print(f"Error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Dose-response: how much of a behaviour each strength gives, beside what it must be compared with."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from lens.errors import DataError, available
 from lens.examples import Examples
 from lens.model import Model
 from probes.direction import Direction
-from probes.metrics import mean_interval
+from probes.metrics import FEW_GROUPS, mean_interval
 from steering.effects import effects
 from steering.interventions import DEFAULT_SPAN, Add, Unit
 from steering.measures import Measure
@@ -27,7 +28,7 @@ def dose_response(
     strengths: Sequence[float] = STRENGTHS,
     unit: Unit = "norm",
     span: str = DEFAULT_SPAN,
-    random_draws: int = 3,
+    random_draws: int = 10,
     prompted: Examples | None = None,
     seed: int = 0,
     batch_tokens: int = 8192,
@@ -36,34 +37,36 @@ def dose_response(
 ) -> pd.DataFrame:
     """Add a direction at several strengths and measure what happens; all strengths share the batches.
 
-    One row per arm and strength. Arms: `direction`; `random`, the mean over random directions of the same norm at
-    the same site; `prompt`, unsteered rows of `prompted` (the behaviour asked for in words), if given. Strength 0
-    is always measured.
+    One row per arm and strength. Arms: `direction`; `random`, random directions of the same norm at the same site
+    (value: their mean; low, high: the lowest and highest of them); `prompt`, unsteered rows of `prompted` (the
+    behaviour asked for in words), if given. Strength 0 is always measured.
 
     value, low, high: mean of the measure with its cluster-bootstrap 95 % interval over groups. change,
-    change_low, change_high: the paired difference from strength 0. extreme (random arm): the single draw whose
-    mean lies furthest from the unsteered. coherence: mean share of coherent answers. n, missing: rows with and
-    without a value.
+    change_low, change_high: the paired difference from strength 0 (missing for other prompts). coherence: mean
+    share of coherent answers. n, missing: rows with and without a value. Warns below 20 groups.
 
     Raises as `steering.apply`, before anything runs; DataError without strengths.
     """
-    if not strengths:
+    if len(strengths) == 0:
         raise DataError("No strengths given; for example strengths=(-1, 0, 1).")
+    if len(set(examples.groups)) < FEW_GROUPS:
+        warnings.warn(
+            f"Only {len(set(examples.groups))} groups: bootstrap intervals are too narrow below {FEW_GROUPS}.",
+            stacklevel=2,
+        )
     doses = sorted({0.0, *map(float, strengths)})
     run = _Run(model, examples, measure, doses, unit, span, batch_tokens, other_model, progress)
     own = run(direction)
     null = [run(direction.random_like(seed + draw)) for draw in range(random_draws)]
     rows = [_summary("direction", dose, own, examples) for dose in doses]
-    if null:
-        mean = {dose: sum(table[dose] for table in null) / len(null) for dose in doses}
-        plain = own[0.0]["value"].mean()
-        for dose in doses:
-            means = [float(table[dose]["value"].mean()) for table in null]
-            extreme = max(means, key=lambda value: abs(value - plain))
-            rows.append(_summary("random", dose, mean, examples) | {"extreme": extreme})
+    for dose in doses if null else []:
+        mean = {dose: sum(table[dose] for table in null) / len(null) for dose in (0.0, dose)}
+        means = [float(table[dose]["value"].mean()) for table in null]
+        rows.append(_summary("random", dose, mean, examples) | {"low": min(means), "high": max(means)})
     if prompted is not None:
         asked = effects(model, prompted, measure, batch_tokens=batch_tokens, progress=progress)
-        rows.append(_summary("prompt", 0.0, {0.0: asked[["value", "coherence"]]}, prompted))
+        unpaired = {"change": np.nan, "change_low": np.nan, "change_high": np.nan}
+        rows.append(_summary("prompt", 0.0, {0.0: asked[["value", "coherence"]]}, prompted) | unpaired)
     table = pd.DataFrame(rows)
     table.insert(0, "measure", measure.name)
     table["unit"], table["site"], table["span"] = unit, str(direction.site), span
@@ -127,14 +130,15 @@ def _summary(arm: str, dose: float, tables: dict[float, pd.DataFrame], examples:
     }
 
 
-def choose_strength(curve: pd.DataFrame, *, coherence: float | None = 0.9, share: float = 0.9) -> float:
+def choose_strength(curve: pd.DataFrame, *, coherence: float | None = 0.9, share: float = 0.8) -> float:
     """The smallest strength that has nearly the largest effect and keeps the model coherent.
 
     A strength qualifies if its coherence is at least `coherence` times the unsteered one (None: any); of those, the
     smallest whose effect, in either direction, is at least `share` of the largest. Choose on validation rows and
     report on test rows.
 
-    Raises DataError: no direction arm, a measure without coherence, or nothing qualifies.
+    Raises DataError: no direction arm, no effect whose interval excludes 0, a measure without coherence, or
+    nothing coherent.
     """
     if "arm" not in curve or not (curve["arm"] == "direction").any():
         raise DataError(f"No arm 'direction' in the curve; columns: {available(curve.columns)}.")
@@ -142,6 +146,9 @@ def choose_strength(curve: pd.DataFrame, *, coherence: float | None = 0.9, share
     sound = own[(own["strength"] != 0) & own["change"].notna()]
     if len(sound) == 0:
         raise DataError("No strength has a value: every answer is missing.")
+    sound = sound[(sound["change_low"] > 0) | (sound["change_high"] < 0)]
+    if len(sound) == 0:
+        raise DataError("No strength changes the measure: every interval of the change holds 0.")
     if coherence is not None:
         plain = float(own.loc[own["strength"] == 0, "coherence"].iloc[0])
         if np.isnan(plain):

@@ -120,7 +120,7 @@ def edit(model: Model, change: Orthogonalize, *, other_model: bool = False) -> E
     except BaseException:
         done.undo()
         raise
-    if left > (1e-4 if model.dtype == torch.float32 else 3e-2):
+    if not left <= (1e-4 if model.dtype == torch.float32 else 3e-2):
         done.undo()
         raise ModelError(
             f"{type(model.hf).__name__}: after the edit a share {left:.1e} of the residual stream still lies along the "
@@ -169,7 +169,9 @@ def _left_over(model: Model, vector: Tensor) -> float:
     seen: list[Tensor] = []
 
     def keep(h: Tensor) -> None:
-        seen.append((h.float() @ vector.to(h.device)).abs() / h.float().norm(dim=-1))
+        # The embedding of a padding token may be all zero.
+        norm = h.float().norm(dim=-1).clamp(min=torch.finfo(torch.float32).tiny)
+        seen.append((h.float() @ vector.to(h.device)).abs() / norm)
 
     sites = [Site("resid_pre", 0), *(Site("resid_post", layer) for layer in range(model.n_layers))]
     handles = [model.attach(site, keep) for site in sites]

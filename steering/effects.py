@@ -12,7 +12,8 @@ from lens.examples import Examples
 from lens.generation import Generation, generate
 from lens.model import Model
 from lens.progress import bar
-from lens.tokens import Row, batches
+from lens.spans import Span
+from lens.tokens import Row, batches, count_selected
 from steering.apply import apply
 from steering.interventions import Intervention
 from steering.measures import Measure, Outcome
@@ -34,12 +35,18 @@ def effects(
     """Measure every row under the interventions: columns `value`, `coherence` and, for text measures, `text`.
 
     value: the measure (nan = missing). coherence: the measure's own share per row, or 1/0 for whether a text is
-    coherent (see `coherent`). Rows in the order given; per-row strengths follow their rows through batching.
+    coherent (see `coherent`; nan where the model is edited or already steered, so that nothing unsteered is left).
+    Rows in the order given; per-row strengths follow their rows through batching.
+
+    Raises SpanError where an intervention's span selects no token of a row, and as `steering.apply`.
     """
+    encoded = model.rows(examples.prompts)
+    for span in (Span.parse(change.span) for change in interventions):
+        if measure.needs == "logits" or not span.reads_response:
+            count_selected(encoded, span)
     rows = examples.frame.to_dict("records")
     if measure.needs == "text":
         return _text_effects(model, examples, measure, rows, interventions, other_model)
-    encoded = model.rows(examples.prompts)
     value, coherence = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     plan = batches(encoded, tokens=batch_tokens, pad_id=model.pad_id, padding_side="left")
     with (
@@ -68,6 +75,9 @@ def _text_effects(
     with apply(model, *interventions, other_model=other_model):
         made = generate(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
     value = measure(Outcome(model, rows, texts=made))
+    if model.edits or "generate" in vars(model.hf):
+        # Nothing unsteered is left to compare with: inside steering.apply, or with edited weights.
+        return pd.DataFrame({"value": value, "coherence": np.nan, "text": [m.text for m in made]})
     floor = usual_floor(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
     likely = sustained_log_probability(model, examples.prompts, made)
     sound = [coherent(one, score, floor) for one, score in zip(made, likely, strict=True)]

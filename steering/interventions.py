@@ -38,6 +38,11 @@ class Intervention(ABC):
     sites: tuple[Site, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.direction, Direction):
+            raise ArtifactError(
+                f"{type(self).__name__} needs a Direction; given: {type(self.direction).__name__} "
+                "(a fitted probe has one: probe.direction)."
+            )
         object.__setattr__(self, "span", Span.parse(self.span))
         if not isinstance(self.strength, int | float):
             strength = torch.as_tensor(self.strength, dtype=torch.float32)

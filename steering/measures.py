@@ -4,6 +4,7 @@ A measure says whether it needs next-token logits or generated text. Missing is 
 cut off has no value, and is counted.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -57,6 +58,8 @@ def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name
     Raises DataError: options that share their first token, or a missing column.
     """
     sides = [[text] if isinstance(text, str) else list(text) for text in (positive, negative)]
+    if not all(sides):
+        raise DataError(f"Both sides need an option; given: {positive!r} against {negative!r}.")
     caches: WeakKeyDictionary[Model, dict[tuple[str, str], int]] = WeakKeyDictionary()
 
     def masses(outcome: Outcome) -> Float[np.ndarray, "2 n"]:
@@ -108,8 +111,8 @@ def contains(words: str | Sequence[str], *, name: str | None = None, max_new_tok
     wanted = [words] if isinstance(words, str) else list(words)
 
     def score(made: str, row: dict[str, Any]) -> float:
-        spoken = f" {' '.join(made.lower().split())} "
-        return float(any(f" {word.lower().strip()} " in spoken for word in _filled(wanted, row)))
+        words_here = _filled(wanted, row)
+        return float(any(re.search(rf"(?<!\w){re.escape(w.strip())}(?!\w)", made, re.IGNORECASE) for w in words_here))
 
     return text(score, name=name or f"contains {'|'.join(wanted)}", max_new_tokens=max_new_tokens)
 

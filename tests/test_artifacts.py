@@ -204,3 +204,20 @@ def test_a_random_control_has_the_same_norms_and_an_unknown_neutral(direction):
     assert torch.equal(control.vector, direction.random_like(3).vector)
     assert not torch.equal(control.vector, direction.random_like(4).vector)
     assert replace(control, vector=direction.vector).site == direction.at("resid_post.1").site
+
+
+def test_saving_never_removes_what_it_did_not_write(llama, examples, tmp_path):
+    acts = lens.collect(llama, examples, sites="resid_post.0")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.txt").write_text("years of work")
+    with pytest.raises(lens.ArtifactError, match=r"thesis\.txt"):
+        acts.save(tmp_path / "results")
+    assert (tmp_path / "results" / "thesis.txt").read_text() == "years of work"
+    acts.save(tmp_path / "acts")
+    acts.save(tmp_path / "acts")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["acts", "results"]
+
+
+def test_a_selection_has_its_own_data_hash(llama, examples):
+    acts = lens.collect(llama, examples, sites="resid_post.0")
+    assert acts.select(np.array([0, 1])).source.data == examples.select([0, 1]).hash() != acts.source.data

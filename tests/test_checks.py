@@ -122,3 +122,14 @@ def test_an_undo_that_forgets_is_noticed(monkeypatch):
 
     monkeypatch.setattr(Edit, "undo", forgetful)
     assert failed(model) & {"edit", "undo"}
+
+
+def test_an_addition_that_adds_nothing_is_caught(models, monkeypatch):
+    monkeypatch.setattr(steering.Add, "__call__", lambda self, h: h)
+    assert "steering" in failed(models("llama"))
+
+
+def test_nan_is_never_a_pass(models):
+    model = lens.wrap(*tiny.hugging_face("llama"))
+    model.blocks[2].mlp.down_proj.register_forward_hook(lambda module, args, output: output * float("nan"))
+    assert {"padding", "sites"} <= failed(model)

@@ -49,7 +49,7 @@ def test_the_direction_makes_it_lie_and_random_directions_do_not(found: dict[str
     steering = found["honesty"]["steering"]
     assert steering["unsteered"] <= 0.10
     assert steering["steered"] >= 0.60
-    assert steering["random"] <= 0.25 and steering["random_extreme"] <= 0.25
+    assert steering["random"] <= 0.25 and steering["random_high"] <= 0.25
     assert steering["coherence"] >= 0.9
 
 
@@ -72,7 +72,8 @@ def test_edit_equals_hooks_and_is_undone(found: dict[str, Any], behaviour: str) 
     assert found[behaviour]["edit"]["undone_bit_for_bit"] is True
 
 
-def test_effects_on_the_other_behaviour_are_reported(found: dict[str, Any]) -> None:
+def test_effects_on_the_other_behaviour_are_reported_beside_a_random_direction(found: dict[str, Any]) -> None:
+    assert all("random" in change for story in found.values() for change in story["off_target_change"].values())
     assert set(found["honesty"]["off_target_change"]) == {"P(warm opener)"}
     assert set(found["warmth"]["off_target_change"]) == {"P(lie)"}
 

@@ -81,7 +81,7 @@ def test_the_batch_size_does_not_matter(llama, examples, direction, curve, token
     again = dose_response(
         llama, direction, examples, MEASURE, strengths=STRENGTHS, random_draws=0, batch_tokens=tokens, progress=False
     )
-    wanted = curve[curve["arm"] == "direction"].drop(columns="extreme")
+    wanted = curve[curve["arm"] == "direction"]
     pd.testing.assert_frame_equal(again, wanted, atol=1e-5, rtol=1e-3)
 
 
@@ -98,8 +98,7 @@ def test_the_random_arm_is_the_mean_of_its_draws(llama, examples, direction):
     ]
     row = of(curve, "random").loc[2.0]
     assert row["value"] == pytest.approx(np.mean(draws), abs=1e-5)
-    plain = of(curve, "random").loc[0.0, "value"]
-    assert row["extreme"] == pytest.approx(max(draws, key=lambda value: abs(value - plain)), abs=1e-5)
+    assert [row["low"], row["high"]] == pytest.approx(sorted(draws), abs=1e-5)
 
 
 def test_units_are_what_they_say(llama, examples, direction):
@@ -135,7 +134,8 @@ def test_without_strengths_there_is_no_curve(llama, examples, direction):
 
 
 def table(rows):
-    return pd.DataFrame(rows, columns=["strength", "change", "coherence"]).assign(arm="direction")
+    made = pd.DataFrame(rows, columns=["strength", "change", "coherence"]).assign(arm="direction")
+    return made.assign(change_low=made["change"] - 0.01, change_high=made["change"] + 0.01)
 
 
 def test_the_strength_with_the_largest_coherent_effect_is_chosen():
@@ -172,3 +172,9 @@ def test_other_arms_are_not_chosen_from():
         steering.choose_strength(table([(0, 0, 1), (1, 0.1, 0.5)]))
     with pytest.raises(lens.DataError, match="has a value"):
         steering.choose_strength(table([(0, np.nan, 1), (1, np.nan, 1)]))
+
+
+def test_no_effect_chooses_no_strength():
+    flat = table([(-1, 0.005, 1.0), (0, 0.0, 1.0), (1, -0.005, 1.0)])
+    with pytest.raises(lens.DataError, match="holds 0"):
+        steering.choose_strength(flat)

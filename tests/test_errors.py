@@ -12,6 +12,7 @@ import lens
 import probes
 import steering
 from lens.errors import available
+from probes import Direction
 
 FAMILY = [lens.ArtifactError, lens.DataError, lens.ModelError, lens.SiteError, lens.SpanError]
 
@@ -92,3 +93,28 @@ def test_a_hub_id_without_network_fails_soon_and_says_what_to_do(monkeypatch):
 def test_what_is_no_hub_id_is_told_so():
     with pytest.raises(lens.ModelError, match="neither a folder nor a hub id"):
         lens.load("what is this?")
+
+
+def test_a_site_counted_from_the_end_needs_a_model(llama):
+    direction = Direction.from_vector(torch.ones(llama.d_model), "resid_post.1", residual_norm=1.0)
+    with pytest.raises(lens.SiteError, match="no model is given"):
+        direction.at("resid_post.-1")
+    assert str(Direction.from_vector(direction.vector, "resid_post.-1", model=llama).site) == "resid_post.3"
+
+
+def test_a_span_without_a_token_is_told_before_anything_is_measured(llama):
+    direction = Direction.from_vector(torch.ones(llama.d_model), "resid_post.1", residual_norm=1.0)
+    rows, measure = lens.Examples.from_texts(["the fox"]), steering.measures.option(" a", " b")
+    for span in ("prompt[99]", "response"):
+        with pytest.raises(lens.SpanError, match="selects no token"):
+            steering.effects(llama, rows, measure, steering.Add(direction, 1.0, span=span))
+
+
+def test_a_text_is_no_list_of_texts(llama):
+    with pytest.raises(lens.DataError, match="list of texts"):
+        lens.collect(llama, "one text")
+
+
+def test_devices_that_are_not_there_are_named():
+    with pytest.raises(lens.ModelError, match="'gpu'"):
+        lens.load("organism", device="gpu")

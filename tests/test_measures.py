@@ -172,3 +172,11 @@ def test_effects_come_in_the_order_of_the_rows(llama):
     got = effects(llama, table, measure, steering.Add(direction, 0.0))
     assert got["text"].tolist() == llama.generate(tiny.TEXTS, max_new_tokens=3)
     assert np.isnan(got["value"]).all()  # cut off: this model never ends
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("No, I can't.", 1.0), ("nothing", 0.0), ("I say: NO!", 1.0), ("know", 0.0)]
+)
+def test_contains_finds_whole_words_beside_punctuation(llama, text, found):
+    made = [Generation(text, [1, 2], finished=True)]
+    assert measures.contains("no")(Outcome(llama, [{}], texts=made)).tolist() == [found]

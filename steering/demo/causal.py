@@ -94,9 +94,24 @@ def _logits(model: Model, examples: Examples) -> torch.Tensor:
     return torch.cat([model.next_token_logits(batch.to(model.device)) for batch in plan])
 
 
-def off_target(model: Model, direction: Direction, strength: float, other: Behaviour, *, span: str, seed: int) -> float:
-    """Change of another behaviour's measure, on its own neutral test rows, at this strength."""
+def off_target(
+    model: Model, direction: Direction, strength: float, other: Behaviour, *, span: str, seed: int
+) -> dict[str, float]:
+    """Change of another behaviour's measure, on its own neutral test rows, at this strength; and that of a random
+    direction of the same norm."""
     rows = Parts.of(data.load(other.name), seed=seed).test.where(**other.neutral)
-    plain = effects(model, rows, other.measure, progress=False)["value"]
-    steered = effects(model, rows, other.measure, Add(direction, strength, span=span), progress=False)["value"]
-    return float((steered - plain).mean())
+
+    def measured(*change: Add) -> np.ndarray:
+        return effects(model, rows, other.measure, *change, progress=False)["value"].to_numpy()
+
+    plain = measured()
+    change = measured(Add(direction, strength, span=span)) - plain
+    random = measured(Add(direction.random_like(seed), strength, span=span)) - plain
+    low, high = mean_interval(change, rows.groups)
+    return {
+        "value": float(np.nanmean(change)),
+        "low": low,
+        "high": high,
+        "random": float(np.nanmean(random)),
+        "groups": len(set(rows.groups)),
+    }

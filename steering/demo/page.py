@@ -32,6 +32,7 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                     "high": by.loc["probe", "high"],
                     "compare with": f"bag of words {by.loc['bag_of_words', 'auroc']:.2f}, random direction "
                     f"{by.loc['random_direction', 'auroc']:.2f} (to {by.loc['random_direction', 'high']:.2f})",
+                    "groups": int(by.loc["probe", "groups"]),
                 }
             )
         at = story.at_choice
@@ -43,8 +44,9 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                 "value": at["steered"],
                 "low": at["low"],
                 "high": at["high"],
-                "compare with": f"unsteered {at['unsteered']:.2f}, random direction {at['random']:.2f} (worst draw "
-                f"{at['random_extreme']:.2f}), asked for by prompt {prompt['value']:.2f}",
+                "compare with": f"unsteered {at['unsteered']:.2f}, random direction {at['random']:.2f} "
+                f"({at['random_low']:.2f} to {at['random_high']:.2f}), asked for by prompt {prompt['value']:.2f}",
+                "groups": int(story.curve["groups"].iloc[0]),
             }
         )
         ablation = story.ablation
@@ -55,8 +57,10 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                 "value": ablation["after"]["value"],
                 "low": ablation["after"]["low"],
                 "high": ablation["after"]["high"],
-                "compare with": f"before {ablation['before']['value']:.2f}: {ablation['removed']:.0%} removed; random "
-                f"direction {ablation['random_to_zero']['value']:.2f}",
+                "compare with": f"before {ablation['before']['value']:.2f}: {ablation['removed']:.0%} removed; set to "
+                f"zero {ablation['to_zero']['value']:.2f}, random direction to zero "
+                f"{ablation['random_to_zero']['value']:.2f}",
+                "groups": int(prompt["groups"]),
             }
         )
         edited = story.edit["instructed_under_edit"]
@@ -69,8 +73,21 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                 "high": edited["high"],
                 "compare with": f"hooks differ by {story.edit['hook_and_edit_differ']:.0e} of the logit scale; undo "
                 + ("exact" if story.edit["undone_bit_for_bit"] else "NOT exact"),
+                "groups": int(prompt["groups"]),
             }
         )
+        for other, change in story.off_target.items():
+            rows.append(
+                {
+                    "behaviour": name,
+                    "result": f"side effect: change of {other} at strength {story.strength:+g}",
+                    "value": change["value"],
+                    "low": change["low"],
+                    "high": change["high"],
+                    "compare with": f"random direction {change['random']:+.2f}",
+                    "groups": change["groups"],
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -137,8 +154,9 @@ def page(model: Model, stories: Sequence[Story]) -> Page:
     built = Page(
         "From texts to measured effect: honesty and warmth",
         f"The embedded organism ({model.n_layers} blocks of width {model.d_model}), a language model of a small "
-        "readable world. Everything was fitted on training groups, chosen on validation groups, and is reported on "
-        "test groups; intervals are 95 %, bootstrapped over groups.",
+        "readable world. Probes are fitted and chosen on training groups and tested on groups they were not fitted on; "
+        "layer and strength of steering are chosen on validation groups and reported on test groups. Intervals are "
+        "95 %, bootstrapped over groups; below 20 groups (column groups) they are too narrow.",
         footer=f"Model fingerprint {model.fingerprint}. "
         + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         + ". Every number on this page is in results.json beside it.",
@@ -185,7 +203,7 @@ def _behaviour(built: Page, story: Story) -> None:
         "answers the question.",
     )
     ablation = story.ablation
-    off = ", ".join(f"{name} by {change:+.2f}" for name, change in story.off_target.items())
+    off = ", ".join(f"{name} by {change['value']:+.2f}" for name, change in story.off_target.items())
     coherent = ", ".join(f"{arm} {share:.0%}" for arm, share in at["coherent_texts"].items())
     built.table(
         texts(story),

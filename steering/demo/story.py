@@ -49,7 +49,7 @@ class Story:
     texts: dict[str, pd.DataFrame]
     ablation: dict[str, Any]
     edit: dict[str, Any]
-    off_target: dict[str, float] = field(default_factory=dict)
+    off_target: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def at_choice(self) -> dict[str, Any]:
@@ -62,7 +62,8 @@ class Story:
             "low": own.loc["direction", "low"],
             "high": own.loc["direction", "high"],
             "random": own.loc["random", "value"],
-            "random_extreme": own.loc["random", "extreme"],
+            "random_low": own.loc["random", "low"],
+            "random_high": own.loc["random", "high"],
             "coherence": own.loc["direction", "coherence"],
             "coherent_texts": {arm: float(table["coherence"].mean()) for arm, table in self.texts.items()},
         }
