@@ -14,6 +14,7 @@ from torch import nn
 
 from lens.errors import ModelError, available
 from lens.model import Model
+from lens.organisms import names as organism_names
 from lens.organisms import path as organism_path
 
 HUB_TIMEOUT_S = 5.0
@@ -25,7 +26,8 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "auto",
 ) -> Model:
-    """Load a model: `"organism"` (ships with the package), a local folder, or a hub id.
+    """Load a model: `"organism"` (ships with the package), `"organism:<name>"` (built with a known truth, see
+    `lens.organisms.constructed.names()`), a local folder, or a hub id.
 
     device: where to put it; by default CUDA where present, else CPU. dtype: `"auto"` keeps the checkpoint's
     own (float16 becomes float32 on a CPU, which computes float16 slowly); or a torch dtype or its name.
@@ -37,6 +39,17 @@ def load(
 
     target = _device(device)
     wanted = _dtype(dtype)
+    if str(name).startswith("organism:"):
+        from lens.organisms import constructed
+
+        member = str(name).partition(":")[2]
+        if member in constructed.names():
+            built = constructed.build(member)
+            kept = built.hf.dtype if wanted == "auto" else wanted
+            return Model(built.hf.to(target, kept), built.tokenizer, name=str(name))
+        if member not in organism_names():
+            known = (*organism_names(), *constructed.names())
+            raise ModelError(f"No organism {member!r}; available: {available(known, 40)}.")
     source = _source(str(name))
     try:
         config = transformers.AutoConfig.from_pretrained(source)
