@@ -18,12 +18,19 @@ from lens.examples import Examples
 from lens.organisms.constructed import backdoor, deception, evaluation, scenes, style, traits
 from lens.organisms.constructed.builder import Builder
 from lens.organisms.constructed.llama import Norm
-from lens.organisms.constructed.measure import check, digest, measure
+from lens.organisms.constructed.measure import Verify, check, digest, measure
 from lens.organisms.constructed.truth import RATE_TOLERANCE, TOLERANCE, Planted, Truth
 
 __all__ = ["Builder", "Constructed", "Planted", "Truth", "build", "load", "names"]
 
-_FAMILIES = {name: family for family in (traits, style, deception, evaluation, backdoor) for name in family.WHAT}
+_MODULES = (
+    traits,
+    style,
+    deception,
+    evaluation,
+    backdoor,
+)
+_FAMILIES = {name: family for family in _MODULES for name in family.WHAT}
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,11 @@ class Constructed:
 
     def check(self) -> None:
         """Hold the truth against the weights. Raises ModelError naming what does not fit."""
-        check(self.truth, self.hf, self.tokenizer, self.examples)
+        check(self.truth, self.hf, self.tokenizer, self.examples, _verify(self.truth.name))
 
     def measure(self) -> pd.DataFrame:
         """Every number of the truth beside what is measured on the weights."""
-        return measure(self.truth, self.hf, self.tokenizer, self.examples)
+        return measure(self.truth, self.hf, self.tokenizer, self.examples, _verify(self.truth.name))
 
     def save(self, folder: str | Path) -> Path:
         """Write a Hugging Face folder, with `truth.json` and `examples.jsonl` beside the weights."""
@@ -61,6 +68,11 @@ class Constructed:
         lines = self.examples.frame.to_json(orient="records", lines=True, force_ascii=False)
         (folder / "examples.jsonl").write_text(lines, encoding="utf-8")
         return folder
+
+
+def _verify(name: str) -> Verify | None:
+    """A family that writes a `structure` has a function `verify(run)` that holds it against the weights."""
+    return getattr(_FAMILIES.get(name), "verify", None)
 
 
 def names() -> tuple[str, ...]:
@@ -95,6 +107,7 @@ def build(name: str, seed: int = 0, *, norm: Norm = "rms") -> Constructed:
         behaviours=tuple(plan.behaviours),
         thresholds=tuple(plan.thresholds),
         false_claims=tuple(plan.false_claims),
+        structure=plan.structure,
     )
     organism = Constructed(hf, tokenizer, truth, plan.examples)
     organism.check()

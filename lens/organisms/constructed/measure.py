@@ -1,7 +1,7 @@
 """Measure: hold the truth of an organism against its weights."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,21 @@ NORM_TOLERANCE = 1e-6
 COSINE_TOLERANCE = 0.02
 
 
-def measure(truth: Truth, hf: Any, tokenizer: Any, examples: Examples) -> pd.DataFrame:
+Found = tuple[str, float, float, float]
+Verify = Callable[["Run"], Iterable[Found]]
+
+
+def measure(truth: Truth, hf: Any, tokenizer: Any, examples: Examples, verify: Verify | None = None) -> pd.DataFrame:
     """Every number of the record beside the same number measured on the weights, by running the examples.
 
     Columns: what, written, measured (of all rows the one furthest off), error, tolerance. An effect's number is the
-    change of the logit difference at an end of its range.
+    change of the logit difference at an end of its range. verify: holds the record's `structure` against the weights;
+    gives such rows, without the error.
 
     Raises ModelError where the model is of another shape than this record's.
     """
-    run = _Run(truth, hf, tokenizer, examples)
-    found: list[tuple[str, float, float, float]] = []
+    run = Run(truth, hf, tokenizer, examples)
+    found: list[Found] = []
 
     def near(what: str, written: float, measured: float) -> None:
         found.append((what, written, measured, truth.tolerance * max(1.0, abs(written))))
@@ -53,14 +58,15 @@ def measure(truth: Truth, hf: Any, tokenizer: Any, examples: Examples) -> pd.Dat
             what = f"effect of {strength} {effect.direction} on {effect.positive}/{effect.negative} {effect.where}"
             written = effect.gain * strength
             near(what, written, _furthest(run.changes(effect, strength), written))
+    found += verify(run) if verify else []
     table = pd.DataFrame(found, columns=["what", "written", "measured", "tolerance"])
     table["error"] = (table["measured"] - table["written"]).abs()
     return table
 
 
-def check(truth: Truth, hf: Any, tokenizer: Any, examples: Examples) -> None:
+def check(truth: Truth, hf: Any, tokenizer: Any, examples: Examples, verify: Verify | None = None) -> None:
     """Raises ModelError naming the first number that does not fit the weights, or weights other than these."""
-    table = measure(truth, hf, tokenizer, examples)
+    table = measure(truth, hf, tokenizer, examples, verify)
     wrong = table[~(table["error"] <= table["tolerance"])]
     if len(wrong):
         first = wrong.iloc[0]
@@ -78,7 +84,7 @@ def _furthest(values: Tensor, target: float) -> float:
     return float(values[(values - target).abs().argmax()])
 
 
-class _Run:
+class Run:
     """Runs the examples through a Hugging Face Llama, without the toolkit's own hooks: organisms are what tests
     those."""
 
@@ -90,9 +96,9 @@ class _Run:
             raise misfit(truth, f"a direction's width is not {WIDTH}")
         rows = encode_all(tokenizer, examples.prompts, None, context=None)
         self.batch = pad(rows, range(len(rows)), pad_id=tokenizer.pad_token_id, padding_side="left")
-        self.logits, self.states = self._forward(torch.arange(len(rows)), states=True)
+        self.logits, self.states = self.forward(torch.arange(len(rows)), states=True)
 
-    def _forward(self, rows: Int[Tensor, " n"], *, states: bool = False) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, rows: Int[Tensor, " n"], *, states: bool = False) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
             out = self.hf(
                 self.batch.ids[rows],
@@ -136,7 +142,7 @@ class _Run:
         module = self.hf.model.layers[Site.parse(planted.site, n_layers=LAYERS).layer]
         handle = module.register_forward_hook(_adding(strength * planted.tensor))
         try:
-            logits, _ = self._forward(rows)
+            logits, _ = self.forward(rows)
         finally:
             handle.remove()
         return self.difference(rows, effect, logits) - self.difference(rows, effect)

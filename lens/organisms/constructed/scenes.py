@@ -60,6 +60,7 @@ class Plan:
     behaviours: list[Behaviour] = field(default_factory=list)
     thresholds: list[Threshold] = field(default_factory=list)
     false_claims: list[FalseClaim] = field(default_factory=list)
+    structure: dict[str, Any] = field(default_factory=dict)
 
     def plant(
         self, feature: str, site: str, *, column: str, spread: float, cosine: float = 1.0, decodable: bool | None = None

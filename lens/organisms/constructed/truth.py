@@ -94,7 +94,8 @@ class FalseClaim:
 class Truth:
     """All that is planted in one organism. Rates and gains are those of `norm="none"`. How near the weights come:
     rates within `rate_tolerance`; spreads, and logit changes by effects, within `tolerance` times their size (at least
-    times 1). weights: a digest of all parameters."""
+    times 1). weights: a digest of all parameters. structure: what is neither direction nor behaviour (matrices, heads,
+    gate rows), as JSON; the family's `verify` holds it against the weights."""
 
     name: str
     role: Role
@@ -109,6 +110,7 @@ class Truth:
     behaviours: tuple[Behaviour, ...]
     thresholds: tuple[Threshold, ...]
     false_claims: tuple[FalseClaim, ...]
+    structure: Mapping[str, Any] = field(default_factory=dict)
 
     def direction(self, name: str) -> Planted:
         """A planted direction. Raises ModelError for an unknown name."""
