@@ -18,7 +18,7 @@ GRAY = "#777777"
 
 def layer_curve(table: pd.DataFrame) -> "Figure":
     """AUROC over layers from a sweep table, one line per probe with its interval, beside its baselines."""
-    _need(table, "site", "probe", "auroc", "low", "high", "random_high", "bag_of_words")
+    _need(table, "site", "probe", "auroc", "low", "high", "random_high", "bag_of_words", "char_ngrams")
     figure = _figure("block", "out-of-fold AUROC")
     layers = table["site"].str.split(".").str[1].astype(int)
     for number, (probe, rows) in enumerate(table.assign(layer=layers).groupby("probe", sort=False)):
@@ -33,14 +33,19 @@ def layer_curve(table: pd.DataFrame) -> "Figure":
     for label, (column, dash) in lines.items():
         values = by_layer[column].max()
         figure.add_scatter(x=values.index, y=values, mode="lines", name=label, line={"color": GRAY, "dash": dash})
-    words = float(table["bag_of_words"].iloc[0])
-    figure.add_scatter(
-        x=[layers.min(), layers.max()],
-        y=[words, words],
-        mode="lines",
-        name="bag of words (text only)",
-        line={"color": "black", "dash": "dash"},
-    )
+    texts = {
+        "bag of words (text only)": ("bag_of_words", "dash"),
+        "spelling (text only)": ("char_ngrams", "longdashdot"),
+    }
+    for label, (column, dash) in texts.items():
+        value = float(table[column].iloc[0])
+        figure.add_scatter(
+            x=[layers.min(), layers.max()],
+            y=[value, value],
+            mode="lines",
+            name=f"{label} (text only)",
+            line={"color": "black", "dash": dash},
+        )
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(range=[min(0.3, float(table["low"].min()) - 0.03), 1.03])
     return figure

@@ -1,37 +1,12 @@
-"""Baselines a probe has to beat: random directions, and the text alone."""
+"""Baselines a probe has to beat: directions and features that learn nothing but a sign."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
+from lens.text_only import Fold
 from probes.metrics import auroc
-
-Fold = tuple[np.ndarray, np.ndarray]
-
-
-def bag_of_words() -> Pipeline:
-    """TF-IDF of words and L2 logistic regression: what the words alone give away, order ignored."""
-    words = TfidfVectorizer(token_pattern=r"(?u)\S+", sublinear_tf=True)
-    return make_pipeline(words, LogisticRegression(C=10.0, max_iter=1000))
-
-
-def bag_of_words_scores(
-    texts: Sequence[str], labels: Int[np.ndarray, " n"], folds: Sequence[Fold]
-) -> Float[np.ndarray, " n"]:
-    """Out-of-fold scores of the bag of words."""
-    array, scores = np.array(texts, dtype=object), np.full(len(texts), np.nan)
-    for train, test in folds:
-        scores[test] = bag_of_words().fit(array[train], labels[train]).decision_function(array[test])
-    return scores
-
-
-def lengths(texts: Sequence[str]) -> Float[np.ndarray, " n"]:
-    """Number of words of each text."""
-    return np.array([len(text.split()) for text in texts], dtype=float)
 
 
 def oriented(

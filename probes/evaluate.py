@@ -7,12 +7,13 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from lens.activations import Activations
+from lens.intervals import FEW_GROUPS
 from lens.spans import Span
-from probes.controls import bag_of_words, bag_of_words_scores, lengths, oriented, random_directions
+from lens.text_only import TEXT_ONLY, lengths, text_fold_scores, text_scores
+from probes.controls import oriented, random_directions
 from probes.direction import Direction
 from probes.fit import Fitted, check_labels
 from probes.metrics import (
-    FEW_GROUPS,
     auroc,
     auroc_interval,
     brier,
@@ -38,7 +39,8 @@ def evaluate(
     """How well a direction tells the classes apart on `acts`, and how well its baselines do.
 
     One row per detector: `probe`; `random_direction` (mean over draws, interval = their central 95 %);
-    `shuffled_labels` (the probe's scores against permuted labels, same); `bag_of_words` and `length` (text only).
+    `shuffled_labels` (the probe's scores against permuted labels, same); `bag_of_words`, `char_ngrams` and `length`
+    (text only, see `lens.text_only`).
     With `train` (the activations the probe was fitted on) the baselines learn there and are tested here, as the
     probe was; without it they are cross-validated on the test rows themselves, which favours them; column
     `baseline` says which.
@@ -94,19 +96,19 @@ def _baselines(
     if train is not None:
         known_texts = train.examples.texts(response=reads_response)
         known = check_labels(train)
-        words = bag_of_words().fit(known_texts, known).decision_function(texts)
+        text = {name: text_scores(name, known_texts, known, texts, seed=seed) for name in TEXT_ONLY}
         stacked_labels = np.r_[known, labels]
         fold = (np.arange(len(known)), np.arange(len(known), len(stacked_labels)))
         features = np.vstack([train.numpy(direction.site).astype(np.float64) @ vectors, projected])
         random = oriented(features, stacked_labels, [fold])[fold[1]]
         both = np.r_[lengths(known_texts), lengths(texts)][:, None]
-        length = oriented(both, stacked_labels, [fold])[fold[1], 0]
+        text["length"] = oriented(both, stacked_labels, [fold])[fold[1], 0]
         how = "trained where the probe was"
     else:
         plan = grouped_folds(labels, acts.groups, min(5, len(set(acts.groups))), seed)
-        words = bag_of_words_scores(texts, labels, plan)
+        text = {name: text_fold_scores(name, texts, labels, plan, seed=seed) for name in TEXT_ONLY}
         random = oriented(projected, labels, plan)
-        length = oriented(lengths(texts)[:, None], labels, plan)[:, 0]
+        text["length"] = oriented(lengths(texts)[:, None], labels, plan)[:, 0]
         how = "cross-validated on these rows"
 
     def spread(values: np.ndarray) -> dict[str, float]:
@@ -121,6 +123,5 @@ def _baselines(
     return [
         {"detector": "random_direction", **spread(auroc(labels, random)), "baseline": how},
         {"detector": "shuffled_labels", **spread(null), "baseline": "permuted test labels"},
-        text_only("bag_of_words", words),
-        text_only("length", length),
+        *(text_only(name, score) for name, score in text.items()),
     ]

@@ -1,10 +1,10 @@
-"""Metrics with their uncertainty: tie-aware AUROC, cluster bootstrap, Wilson, calibration."""
+"""Metrics with their uncertainty: tie-aware AUROC, recall at a fixed false-positive rate, calibration, permutation."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-FEW_GROUPS = 20
+from lens.intervals import group_counts, percentiles, wilson
 
 
 def auroc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> Float[np.ndarray, "*m"]:  # noqa: F821
@@ -16,15 +16,6 @@ def auroc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> F
     positive = labels == 1
     n1, n0 = int(positive.sum()), int((~positive).sum())
     return np.asarray((ranks[positive].sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0))
-
-
-def group_counts(groups: np.ndarray, draws: int, seed: int) -> Float[np.ndarray, "draws n"]:
-    """How often each row occurs in each resample of whole groups, drawn with replacement."""
-    _, member = np.unique(groups.astype(str), return_inverse=True)
-    size = int(member.max()) + 1
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(size, np.full(size, 1 / size), size=draws)
-    return counts[:, member].astype(float)
 
 
 def auroc_interval(
@@ -48,36 +39,7 @@ def auroc_interval(
     below = np.cumsum(low, axis=1) - low / 2
     pairs = high.sum(axis=1) * low.sum(axis=1)
     valid = pairs > 0
-    return _percentiles((high * below).sum(axis=1)[valid] / pairs[valid], level)
-
-
-def mean_interval(
-    values: Float[np.ndarray, " n"],
-    groups: np.ndarray,
-    *,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Cluster-bootstrap percentile interval of a mean; missing values (nan) are left out."""
-    present = ~np.isnan(values)
-    if not present.any():
-        return float("nan"), float("nan")
-    weights = group_counts(groups[present], draws, seed)
-    return _percentiles(weights @ values[present] / weights.sum(axis=1), level)
-
-
-def _percentiles(values: Float[np.ndarray, " draws"], level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def wilson(hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a rate (Wilson, 1927); (0, 1) where n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    interval = stats.binomtest(hits, n).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
+    return percentiles((high * below).sum(axis=1)[valid] / pairs[valid], level)
 
 
 def recall_at_fpr(

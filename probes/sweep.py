@@ -12,13 +12,15 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lens.activations import Activations
 from lens.errors import DataError
+from lens.intervals import FEW_GROUPS
 from lens.progress import bar
 from lens.sites import Site
 from lens.spans import Span
+from lens.text_only import TEXT_ONLY, Fold, lengths, text_fold_scores
 from probes.base import LinearProbe
-from probes.controls import Fold, bag_of_words_scores, lengths, oriented, random_direction_aurocs
+from probes.controls import oriented, random_direction_aurocs
 from probes.fit import check_labels, make, name_of
-from probes.metrics import FEW_GROUPS, auroc, auroc_interval, p_value, permute_labels
+from probes.metrics import auroc, auroc_interval, p_value, permute_labels
 
 
 def sweep(
@@ -38,7 +40,8 @@ def sweep(
     threshold 0. random_direction, random_high: mean and 95th percentile over random directions. shuffled: mean
     AUROC of the same probe refitted on permuted labels. p: permutation p-value against the *best* cell of each
     permuted sweep, so that choosing the best layer is paid for; it cannot fall below 1 / (permutations + 1).
-    bag_of_words, length: what the text alone gives, in the same folds.
+    bag_of_words, char_ngrams, length: what the text alone gives, in the same folds (see `lens.text_only`): a probe
+    that is no better than the best of them has shown nothing about the model.
 
     Raises DataError: one class, too few groups for the folds. Warns below 20 groups, where the interval is too
     narrow.
@@ -64,8 +67,8 @@ def sweep(
             null.append(aurocs(shuffled))
             advance(1)
     texts = acts.examples.texts(response=Span.parse(acts.source.span).reads_response)
-    words = float(auroc(labels, bag_of_words_scores(texts, labels, plan)))
-    length = float(auroc(labels, oriented(lengths(texts)[:, None], labels, plan))[0])
+    text = {name: float(auroc(labels, text_fold_scores(name, texts, labels, plan, seed=seed))) for name in TEXT_ONLY}
+    text["length"] = float(auroc(labels, oriented(lengths(texts)[:, None], labels, plan))[0])
     random = {
         site: random_direction_aurocs(arrays[site], labels, plan, draws=random_draws, seed=seed) for site in acts.sites
     }
@@ -86,8 +89,7 @@ def sweep(
                 "random_high": float(np.quantile(random[site], 0.95)),
                 "shuffled": float(nulls[:, number].mean()) if permutations else np.nan,
                 "p": p_value(nulls.max(axis=1), value) if permutations else np.nan,
-                "bag_of_words": words,
-                "length": length,
+                **text,
                 "n": len(labels),
                 "groups": len(set(groups)),
             }

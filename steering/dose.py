@@ -9,9 +9,9 @@ import torch
 
 from lens.errors import DataError, available
 from lens.examples import Examples
+from lens.intervals import FEW_GROUPS, mean_interval
 from lens.model import Model
 from probes.direction import Direction
-from probes.metrics import FEW_GROUPS, mean_interval
 from steering.effects import effects
 from steering.interventions import DEFAULT_SPAN, Add, Unit
 from steering.measures import Measure

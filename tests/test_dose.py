@@ -8,8 +8,8 @@ import torch
 
 import lens
 import steering
+from lens.intervals import mean_interval
 from probes import Direction
-from probes.metrics import mean_interval
 from steering import dose_response, measures
 from steering.effects import effects
 

@@ -6,16 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from lens.intervals import group_counts, mean_interval, wilson
 from probes.metrics import (
     auroc,
     auroc_interval,
     brier,
     calibration_error,
-    mean_interval,
     p_value,
     permute_labels,
     recall_at_fpr,
-    wilson,
 )
 
 # Few distinct scores, so that ties are the rule.
@@ -55,8 +54,6 @@ def test_a_bootstrap_of_one_row_groups_is_centred_on_the_auroc(rows):
 
 def test_the_weighted_auroc_of_a_resample_equals_the_auroc_of_the_repeated_rows():
     """The interval uses weights instead of repeating rows; with one draw its ends are that draw's AUROC."""
-    from probes.metrics import group_counts
-
     rng = np.random.default_rng(0)
     labels, scores, groups = rng.integers(0, 2, 60), rng.integers(0, 5, 60).astype(float), np.repeat(np.arange(20), 3)
     for seed in range(5):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import lens
 import probes
-from lens import Site
+from lens import Site, text_only
 from probes.sweep import grouped_folds
 
 QUICK = {"folds": 5, "permutations": 19, "random_draws": 50, "progress": False}
@@ -58,6 +58,28 @@ def test_a_word_confound_is_shown_by_the_bag_of_words(planted):
     words = [f"it was {'fine' if k % 2 else 'awful'} number{k % 7}" for k in range(120)]
     table = probes.sweep(planted(signal={1: 3.0}, texts=words), "mean_difference", **QUICK)
     assert (table["bag_of_words"] >= table["auroc"].max()).all()
+
+
+def test_a_spelling_confound_is_shown_by_the_character_ngrams_where_no_word_is_seen_twice(planted):
+    letters = np.random.default_rng(0).permutation(list("bcdfghjklmnpqrstvwxz"))
+    words = [f"{'oa' if k % 2 else 'ei'}{letters[k % 20]}{letters[(k * 7) % 19]}{k // 20}" for k in range(120)]
+    table = probes.sweep(planted(signal={1: 3.0}, texts=words), "mean_difference", **QUICK)
+    assert (table["char_ngrams"] > 0.99).all() and (table["bag_of_words"] < 0.65).all()
+
+
+def test_the_character_ngrams_are_fitted_on_a_part_of_many_rows(monkeypatch):
+    monkeypatch.setattr(text_only, "SPELLING_ROWS", 10)
+    labels = np.arange(40) % 2
+    scores = text_only.text_scores(
+        "char_ngrams", [f"{'a' if y else 'b'}{k}" for k, y in enumerate(labels)], labels, ["a", "b"]
+    )
+    assert scores[0] > 0 > scores[1]
+
+
+@pytest.mark.parametrize("name", text_only.TEXT_ONLY)
+def test_texts_with_nothing_in_them_are_told_apart_by_nothing(name):
+    labels = np.arange(10) % 2
+    assert len(set(text_only.text_scores(name, [""] * 10, labels, ["x", "yes", ""]))) == 1
 
 
 def test_a_length_confound_is_shown_by_the_length(planted):

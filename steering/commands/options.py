@@ -148,9 +148,16 @@ def print_sweep(table: "pd.DataFrame", title: str) -> None:
     )
     print_table(rows, title)
     first = table.iloc[0]
+    text = ", ".join(
+        f"{label} {first[column]:.2f}"
+        for column, label in (
+            ("bag_of_words", "bag of words"),
+            ("char_ngrams", "character n-grams"),
+            ("length", "length"),
+        )
+    )
     console().print(
-        f"Text only: bag of words {first['bag_of_words']:.2f}, length {first['length']:.2f}. {first['n']} rows in "
-        f"{first['groups']} groups.",
+        f"Text only: {text}. {first['n']} rows in {first['groups']} groups.",
         highlight=False,
     )
 

@@ -8,11 +8,11 @@ import torch
 
 from lens import data
 from lens.examples import Examples
+from lens.intervals import mean_interval
 from lens.model import Model
 from lens.sites import Site
 from lens.tokens import batches
 from probes.direction import Direction
-from probes.metrics import mean_interval
 from steering import measures
 from steering.apply import apply
 from steering.demo.behaviours import Behaviour, Parts

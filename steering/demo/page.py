@@ -30,7 +30,8 @@ def summary(stories: Sequence[Story]) -> pd.DataFrame:
                     "value": by.loc["probe", "auroc"],
                     "low": by.loc["probe", "low"],
                     "high": by.loc["probe", "high"],
-                    "compare with": f"bag of words {by.loc['bag_of_words', 'auroc']:.2f}, random direction "
+                    "compare with": f"bag of words {by.loc['bag_of_words', 'auroc']:.2f}, character n-grams "
+                    f"{by.loc['char_ngrams', 'auroc']:.2f}, random direction "
                     f"{by.loc['random_direction', 'auroc']:.2f} (to {by.loc['random_direction', 'high']:.2f})",
                     "groups": int(by.loc["probe", "groups"]),
                 }
@@ -133,6 +134,7 @@ def tests(story: Story) -> pd.DataFrame:
                 "test": name,
                 **by.loc["probe", ["auroc", "low", "high", "p", "accuracy"]],
                 "bag of words": by.loc["bag_of_words", "auroc"],
+                "character n-grams": by.loc["char_ngrams", "auroc"],
                 "length": by.loc["length", "auroc"],
                 "random direction": by.loc["random_direction", "auroc"],
                 "random, 97.5 %": by.loc["random_direction", "high"],
@@ -176,20 +178,21 @@ def _behaviour(built: Page, story: Story) -> None:
         f"Label 1: {behaviour.classes[1]}; label 0: {behaviour.classes[0]}. Read at the last prompt token, where the "
         "answer is decided.",
     )
-    words = float(story.sweep["bag_of_words"].iloc[0])
+    text = float(story.sweep[["bag_of_words", "char_ngrams"]].iloc[0].max())
     top = float(story.sweep["auroc"].max())
     built.figure(
         figures.layer_curve(story.sweep),
         f"Where it can be read. Cross-validated on training rows with whole groups held out, the best cell reaches "
-        f"{top:.2f}; look for lines above the dotted one (random directions) and the dashed one (the words alone, "
-        f"{words:.2f}). Chosen: {chosen.provenance.method} at {chosen.site}.",
+        f"{top:.2f}; look for lines above the dotted one (random directions) and the black ones (the text alone, at "
+        f"most {text:.2f}). Chosen: {chosen.provenance.method} at {chosen.site}.",
     )
     test, table = next(iter(story.evaluations.items()))
     by = table.set_index("detector")["auroc"]
     built.figure(
         figures.score_histogram(*story.scores, names=behaviour.classes),
         f"Test rows ({test}): the two colours should lie on their own sides of the dashed line. AUROC "
-        f"{by['probe']:.2f}, where the bag of words has {by['bag_of_words']:.2f}.",
+        f"{by['probe']:.2f}, where the bag of words has {by['bag_of_words']:.2f} and character n-grams "
+        f"{by['char_ngrams']:.2f}.",
     )
     built.table(
         tests(story),
