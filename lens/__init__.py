@@ -14,7 +14,7 @@ from lens.load import load, wrap
 from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
-from lens.tokens import TokenView
+from lens.token_view import TokenView
 
 
 def show_tokens(model: Model, prompt: object, response: str | None = None, *, span: str = "all") -> TokenView:

@@ -16,7 +16,8 @@ from lens.adapters import build_bridge, find_parts
 from lens.errors import ModelError, SiteError
 from lens.examples import Examples
 from lens.sites import Kind, Site, resolve
-from lens.tokens import Batch, Row, TokenView, encode, encode_all, selected
+from lens.token_view import TokenView, selected
+from lens.tokens import Batch, Rows, Truncate, encode, encode_all
 
 Hook = Callable[[Tensor], Tensor | None]
 SAMPLES_PER_TENSOR = 64
@@ -118,7 +119,7 @@ class Model:
         heads, attention patterns, logit lens, patching."""
         edits = tuple(self.edits)
         if self._bridge is None or self._bridge[0] != edits:
-            self._bridge = (edits, build_bridge(self.hf, self.tokenizer, self.name))
+            self._bridge = (edits, build_bridge(self.hf, self.tokenizer, self.name, self.parts.known_as))
         return self._bridge[1]
 
     @cached_property
@@ -206,9 +207,16 @@ class Model:
                     )
         self._checked |= kinds
 
-    def rows(self, prompts: Sequence[Any], responses: Sequence[str | None] | None = None) -> list[Row]:
-        """Tokenise prompts (texts or chat messages) and responses; checks them against the context."""
-        return encode_all(self.tokenizer, prompts, responses, context=self.context)
+    def rows(
+        self,
+        prompts: Sequence[Any],
+        responses: Sequence[str | None] | None = None,
+        *,
+        truncate: Truncate | None = None,
+    ) -> Rows:
+        """Tokenise prompts (texts or chat messages) and responses. Raises DataError naming a row that is longer than
+        the context, unless told which end to cut (`truncate`)."""
+        return encode_all(self.tokenizer, prompts, responses, context=self.context, truncate=truncate)
 
     def show_tokens(self, prompt: Any, response: str | None = None, *, span: str = "all") -> TokenView:
         """The tokens of one example with those of a span marked."""

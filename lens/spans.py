@@ -97,6 +97,11 @@ class Span:
         first, end = self._bounds(prompt_length, length)
         return (index >= first[:, None]) & (index < end[:, None]) & (index >= 0)
 
+    def count(self, prompt_length: Int[Tensor, " n"], length: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """How many of each row's tokens are in the span."""
+        first, end = self._bounds(prompt_length, length)
+        return (torch.minimum(end, length) - first.clamp(min=0)).clamp(min=0)
+
     def _bounds(self, prompt_length: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor]:
         if length is None:
             self.check_generation()

@@ -1,18 +1,21 @@
 """Tokens: how a prompt and its response become one row of ids, and rows become batches."""
 
-import html
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, overload
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens.errors import DataError, ModelError, SpanError
+from lens.errors import DataError, ModelError, SpanError, available
+from lens.examples import Prompt
 from lens.spans import Span
 
 PaddingSide = Literal["left", "right"]
+Truncate = Literal["left", "right"]
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,36 @@ class Batch:
         return replace(self, **moved)
 
 
-def encode(tokenizer: Any, prompt: str | list[dict[str, str]], response: str | None = None) -> Row:
+class Rows(Sequence[Row]):
+    """Many rows, packed: four bytes a token."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        flat, ends, prompts, bos = array("i"), array("q", [0]), array("q"), array("b")
+        for row in rows:
+            flat.extend(row.ids)
+            ends.append(len(flat))
+            prompts.append(row.prompt_length)
+            bos.append(row.has_bos)
+        self._flat, self._ends, self._bos = flat, ends, bos
+        self.prompt_lengths: Int[Tensor, " n"] = torch.tensor(prompts, dtype=torch.long)
+        self.lengths: Int[Tensor, " n"] = torch.tensor(ends, dtype=torch.long).diff()
+
+    def __len__(self) -> int:
+        return len(self._bos)
+
+    @overload
+    def __getitem__(self, number: int) -> Row: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Row]: ...
+    def __getitem__(self, number: int | slice) -> Row | list[Row]:
+        if isinstance(number, slice):
+            return [self[k] for k in range(len(self))[number]]
+        place = range(len(self))[number]
+        ids = self._flat[self._ends[place] : self._ends[place + 1]].tolist()
+        return Row(ids, int(self.prompt_lengths[place]), bool(self._bos[place]))
+
+
+def encode(tokenizer: Any, prompt: Prompt, response: str | None = None) -> Row:
     """Tokenise a prompt exactly as generation would see it, then its response as the continuation.
 
     The prompt's ids never depend on the response, so what is read at `prompt[-1]` is what generation starts
@@ -56,14 +88,38 @@ def encode(tokenizer: Any, prompt: str | list[dict[str, str]], response: str | N
 
     Raises ModelError: chat messages without a chat template. DataError: nothing left after tokenising.
     """
-    text, special = _render(tokenizer, prompt)
-    ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+    return _encode_many(tokenizer, [prompt], [response])[0]
+
+
+def _encode_many(tokenizer: Any, prompts: Sequence[Prompt], responses: Sequence[str | None]) -> list[Row]:
+    texts = [_render(tokenizer, prompt) for prompt in prompts]
+    alone = _ids(tokenizer, texts)
+    answered = [number for number, response in enumerate(responses) if response is not None]
+    whole = _ids(tokenizer, [(texts[k][0] + str(responses[k]), texts[k][1]) for k in answered])
+    joint = dict(zip(answered, whole, strict=True))
+    return [
+        _row(tokenizer, text, ids, response, joint.get(number))
+        for number, ((text, _), ids, response) in enumerate(zip(texts, alone, responses, strict=True))
+    ]
+
+
+def _ids(tokenizer: Any, texts: Sequence[tuple[str, bool]]) -> list[list[int]]:
+    """Ids of texts, each with or without special tokens; in one call each, which fast tokenizers spread over cores."""
+    found: dict[int, list[int]] = {}
+    for special in (True, False):
+        chosen = [number for number, (_, wanted) in enumerate(texts) if wanted == special]
+        if chosen:
+            made = tokenizer([texts[number][0] for number in chosen], add_special_tokens=special)["input_ids"]
+            found |= {number: list(ids) for number, ids in zip(chosen, made, strict=True)}
+    return [found[number] for number in range(len(texts))]
+
+
+def _row(tokenizer: Any, text: str, ids: list[int], response: str | None, joint: list[int] | None) -> Row:
     if not ids:
         raise DataError(f"The prompt {text!r:.60} has no tokens.")
     has_bos = ids[0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
     prompt_length = len(ids)
-    if response is not None:
-        joint = list(tokenizer(text + response, add_special_tokens=special)["input_ids"])
+    if response is not None and joint is not None:
         if len(joint) > prompt_length and joint[:prompt_length] == ids:
             ids = joint
         else:
@@ -90,57 +146,97 @@ def _render(tokenizer: Any, prompt: str | list[dict[str, str]]) -> tuple[str, bo
 
 def encode_all(
     tokenizer: Any,
-    prompts: Sequence[str | list[dict[str, str]]],
+    prompts: Sequence[Prompt],
     responses: Sequence[str | None] | None = None,
     *,
     context: int | None,
-) -> list[Row]:
-    """Tokenise every row. Raises DataError naming the first row that is longer than the context."""
+    truncate: Truncate | None = None,
+) -> Rows:
+    """Tokenise every row. truncate: cut rows longer than the context, `left` (after BOS) or `right`.
+
+    Raises DataError naming the first row that is longer than the context, where nothing was said about cutting.
+    """
+    if truncate is not None and truncate not in get_args(Truncate):
+        raise DataError(f"Unknown truncate {truncate!r}; available: {available(get_args(Truncate))}, or None.")
     responses = responses if responses is not None else [None] * len(prompts)
-    rows = [encode(tokenizer, *pair) for pair in zip(prompts, responses, strict=True)]
-    for number, row in enumerate(rows):
-        if context is not None and len(row) > context:
-            raise DataError(f"Row {number} has {len(row)} tokens; this model's context holds {context}.")
-    return rows
+
+    def rows() -> Iterator[Row]:
+        for start in range(0, len(prompts), CHUNK):
+            part = slice(start, start + CHUNK)
+            for number, row in enumerate(_encode_many(tokenizer, prompts[part], responses[part]), start=start):
+                if context is None or len(row) <= context:
+                    yield row
+                elif truncate is not None:
+                    yield _cut(row, context, truncate)
+                else:
+                    raise DataError(
+                        f"Row {number} has {len(row)} tokens; this model's context holds {context}. Shorten it, or "
+                        "say which end to cut with truncate='left' or 'right'."
+                    )
+
+    return Rows(rows())
+
+
+def _cut(row: Row, context: int, end: Truncate) -> Row:
+    if end == "right":
+        return Row(row.ids[:context], min(row.prompt_length, context), row.has_bos)
+    kept = int(row.has_bos)
+    cut = len(row) - context
+    return Row(row.ids[:kept] + row.ids[kept + cut :], max(row.prompt_length - cut, kept), row.has_bos)
+
+
+def plan_batches(lengths: Int[Tensor, " n"], tokens: int) -> list[list[int]]:
+    """Row numbers of each batch: rows of similar length, longest first, at most `tokens` tokens with padding."""
+    order = torch.argsort(lengths, descending=True, stable=True).tolist()
+    plan: list[list[int]] = []
+    at = 0
+    while at < len(order):
+        size = max(1, tokens // int(lengths[order[at]]))
+        plan.append(order[at : at + size])
+        at += size
+    return plan
 
 
 def batches(rows: Sequence[Row], *, tokens: int, pad_id: int, padding_side: PaddingSide = "right") -> Iterator[Batch]:
     """Batches of rows of similar length, longest first, each of at most `tokens` tokens with its padding."""
-    order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
-    at = 0
-    while at < len(order):
-        size = max(1, tokens // len(rows[order[at]]))
-        yield pad(rows, order[at : at + size], pad_id=pad_id, padding_side=padding_side)
-        at += size
+    for chosen in plan_batches(_lengths(rows), tokens):
+        yield pad(rows, chosen, pad_id=pad_id, padding_side=padding_side)
+
+
+def _lengths(rows: Sequence[Row]) -> Int[Tensor, " n"]:
+    return rows.lengths if isinstance(rows, Rows) else torch.tensor([len(row) for row in rows])
+
+
+def _prompt_lengths(rows: Sequence[Row]) -> Int[Tensor, " n"]:
+    return rows.prompt_lengths if isinstance(rows, Rows) else torch.tensor([row.prompt_length for row in rows])
 
 
 def pad(rows: Sequence[Row], chosen: Sequence[int], *, pad_id: int, padding_side: PaddingSide = "right") -> Batch:
     """Pad the chosen rows to the longest of them."""
-    length = torch.tensor([len(rows[number]) for number in chosen])
+    picked = [rows[number] for number in chosen]
+    length = torch.tensor([len(row) for row in picked])
     width = int(length.max())
     position = torch.arange(width).expand(len(chosen), width)
     index = position - (width - length)[:, None] if padding_side == "left" else position
     real = (index >= 0) & (index < length[:, None])
     ids = torch.full((len(chosen), width), pad_id)
-    ids[real] = torch.tensor([token for number in chosen for token in rows[number].ids])
+    ids[real] = torch.tensor([token for row in picked for token in row.ids])
     return Batch(
         rows=torch.tensor(list(chosen)),
         ids=ids,
         mask=real.long(),
         index=torch.where(real, index, -1),
-        prompt_length=torch.tensor([rows[number].prompt_length for number in chosen]),
+        prompt_length=torch.tensor([row.prompt_length for row in picked]),
         length=length,
-        has_bos=torch.tensor([rows[number].has_bos for number in chosen]),
+        has_bos=torch.tensor([row.has_bos for row in picked]),
         total=len(rows),
     )
 
 
 def count_selected(rows: Sequence[Row], span: Span) -> Int[Tensor, " n"]:
     """How many tokens of each row are in the span. Raises SpanError naming the first row where none is."""
-    length = torch.tensor([len(row) for row in rows])
-    prompt_length = torch.tensor([row.prompt_length for row in rows])
-    index = torch.arange(int(length.max())).expand(len(rows), -1)
-    count = span.select(index.where(index < length[:, None], -1), prompt_length, length).sum(dim=1)
+    length, prompt_length = _lengths(rows), _prompt_lengths(rows)
+    count = span.count(prompt_length, length)
     if (count == 0).any():
         row = int((count == 0).int().argmax())
         raise SpanError(
@@ -148,44 +244,3 @@ def count_selected(rows: Sequence[Row], span: Span) -> Int[Tensor, " n"]:
             f"response {length[row] - prompt_length[row]}."
         )
     return count
-
-
-def selected(row: Row, span: str | Span) -> list[bool]:
-    """Which of one row's tokens are in the span. Raises SpanError where none is."""
-    span = Span.parse(span)
-    chosen = span.select(torch.arange(len(row))[None], torch.tensor([row.prompt_length]), torch.tensor([len(row)]))[
-        0
-    ].tolist()
-    if not any(chosen):
-        raise SpanError(
-            f"Span {str(span)!r} selects no token: the prompt has {row.prompt_length} tokens, the response "
-            f"{len(row) - row.prompt_length}."
-        )
-    return chosen
-
-
-@dataclass(frozen=True)
-class TokenView:
-    """The tokens of one example with those of a span marked: [brackets] in text, a highlight in Jupyter."""
-
-    tokens: list[str]
-    chosen: list[bool]
-    prompt_length: int
-
-    def __str__(self) -> str:
-        pieces = [f"[{t}]" if c else t for t, c in zip(self.tokens, self.chosen, strict=True)]
-        return " ".join([*pieces[: self.prompt_length], "│", *pieces[self.prompt_length :]])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        def piece(token: str, chosen: bool, number: int) -> str:
-            color = "#ffd166" if chosen else "transparent"
-            border = "border-left:2px solid #888;" if number == self.prompt_length else ""
-            return (
-                f'<span style="background:{color};{border}padding:1px 3px;margin:1px" title="token {number}">'
-                f"{html.escape(token)}</span>"
-            )
-
-        triples = zip(self.tokens, self.chosen, range(len(self.tokens)), strict=True)
-        return '<div style="font-family:monospace">' + "".join(piece(*triple) for triple in triples) + "</div>"
