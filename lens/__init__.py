@@ -12,8 +12,10 @@ from lens.errors import ArtifactError, DataError, LensError, ModelError, SiteErr
 from lens.examples import Examples
 from lens.load import load, wrap
 from lens.model import Model
+from lens.moments import ClassMoments, Moments, collect_moments
 from lens.sites import Site
 from lens.spans import Span
+from lens.store import Store
 from lens.token_view import TokenView
 
 
@@ -28,17 +30,21 @@ def show_tokens(model: Model, prompt: object, response: str | None = None, *, sp
 __all__ = [
     "Activations",
     "ArtifactError",
+    "ClassMoments",
     "DataError",
     "Examples",
     "LensError",
     "Model",
     "ModelError",
+    "Moments",
     "Site",
     "SiteError",
     "Span",
     "SpanError",
+    "Store",
     "TokenView",
     "collect",
+    "collect_moments",
     "data",
     "figures",
     "load",

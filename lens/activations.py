@@ -25,7 +25,8 @@ _ROW = "__row__"
 
 @dataclass(frozen=True)
 class Source:
-    """Where activations came from: enough to tell whether two sets belong together."""
+    """Where activations came from: enough to tell whether two sets belong together. truncate: which end of texts longer
+    than the context was cut."""
 
     model: str
     fingerprint: str
@@ -33,6 +34,7 @@ class Source:
     pool: str
     data: str
     versions: dict[str, str]
+    truncate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Activations:
     def select(self, rows: "np.ndarray | pd.Series | Sequence[int]") -> "Activations":
         """The rows of a boolean mask or list of row numbers."""
         chosen = np.asarray(rows)
-        index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
+        index = torch.tensor(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
         chosen_examples = self.examples.select(index.numpy())
         return replace(
             self,
@@ -164,7 +166,7 @@ class Activations:
         if meta.get("format") != FORMAT:
             raise ArtifactError(f"{folder}: format {meta.get('format')!r}; this version reads format {FORMAT}.")
         try:
-            sites = [Site(name.split(".")[0], int(name.split(".")[1])) for name in meta["sites"]]
+            sites = [Site.parse(name) for name in meta["sites"]]
             loaded = cls(
                 arrays={site: tensors[f"array/{site}"] for site in sites},
                 norms={site: tensors[f"norm/{site}"] for site in sites},

@@ -3,7 +3,10 @@
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 T = TypeVar("T")
 
@@ -17,18 +20,32 @@ def track(work: Iterable[T], *, label: str, total: int, shown: bool = True) -> I
 
 
 @contextmanager
-def bar(label: str, *, total: float, shown: bool = True) -> Iterator[Callable[[float], None]]:
-    """A bar to be advanced by hand: `with bar("Collecting", total=n) as advance: advance(k)`."""
+def bar(label: str, *, total: float, shown: bool = True, unit: str = "") -> Iterator[Callable[[float], None]]:
+    """A bar to be advanced by hand: `with bar("Collecting", total=n) as advance: advance(k)`.
+
+    unit: show how many of these are done per second.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Without ipywidgets, rich warns at every update in Jupyter; no bar is better.
     in_jupyter = console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
     if not (shown and (console.is_terminal or in_jupyter)):
         yield lambda amount: None
         return
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*_columns(unit), console=console, transient=True) as progress:
         task = progress.add_task(label, total=total)
         yield lambda amount: progress.advance(task, amount)
+
+
+def _columns(unit: str) -> "list[ProgressColumn]":
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class PerSecond(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "")
+
+    shown: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    return [*shown, *([PerSecond()] if unit else []), TimeRemainingColumn()]

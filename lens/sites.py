@@ -32,15 +32,17 @@ class Site:
         return f"{self.kind}.{self.layer}"
 
     @classmethod
-    def parse(cls, text: "str | Site", *, n_layers: int) -> "Site":
-        """Read `resid_post.12`; a negative layer counts from the last block.
+    def parse(cls, text: "str | Site", *, n_layers: int | None = None) -> "Site":
+        """Read `resid_post.12`; a negative layer counts from the last block of `n_layers`.
 
         Raises SiteError: unknown kind, missing layer, or a layer the model does not have.
         """
-        sites = resolve(text, n_layers=n_layers)
-        if len(sites) != 1:
-            raise SiteError(f"{text!r} names every layer; give one, for example '{text}.{n_layers - 1}'.")
-        return sites[0]
+        kind, layer = _spelled(text)
+        if layer is None:
+            raise SiteError(f"{str(text)!r} names every layer; give one, for example '{kind}.{(n_layers or 1) - 1}'.")
+        if n_layers is None and layer < 0:
+            raise SiteError(f"{str(text)!r} counts from the last block, but no model is given; count from 0.")
+        return Site(kind, _layer(text, layer, n_layers))
 
 
 def resolve(sites: "str | Site | Iterable[str | Site]", *, n_layers: int) -> list[Site]:
@@ -60,16 +62,25 @@ def resolve(sites: "str | Site | Iterable[str | Site]", *, n_layers: int) -> lis
 
 
 def _expand(given: "str | Site", n_layers: int) -> list[Site]:
+    kind, layer = _spelled(given)
+    layers = range(n_layers) if layer is None else [_layer(given, layer, n_layers)]
+    return [Site(kind, number) for number in layers]
+
+
+def _spelled(given: "str | Site") -> tuple[Kind, int | None]:
     text = str(given).strip()
     match = _SPELLING.fullmatch(text)
     if match is None or match["kind"] not in KINDS:
         raise SiteError(f"Unknown site {text!r}. Write KIND or KIND.LAYER, with KIND one of: {available(KINDS)}.")
-    kind: Kind = match["kind"]
-    if match["layer"] is None:
-        return [Site(kind, layer) for layer in range(n_layers)]
-    layer = int(match["layer"])
+    return match["kind"], None if match["layer"] is None else int(match["layer"])
+
+
+def _layer(given: "str | Site", layer: int, n_layers: int | None) -> int:
+    if n_layers is None:
+        return layer
     if not -n_layers <= layer < n_layers:
         raise SiteError(
-            f"Site {text!r}: this model has {n_layers} blocks, so layers 0 to {n_layers - 1} (or -1 to -{n_layers})."
+            f"Site {str(given)!r}: this model has {n_layers} blocks, so layers 0 to {n_layers - 1} (or -1 to "
+            f"-{n_layers})."
         )
-    return [Site(kind, layer % n_layers)]
+    return layer % n_layers

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.activations import Activations
-from lens.errors import ArtifactError, SiteError
+from lens.errors import ArtifactError
 from lens.model import Model
 from lens.sites import Site
 
@@ -82,9 +82,7 @@ class Direction:
         if model is not None and len(raw) != model.d_model:
             raise ArtifactError(f"The vector has {len(raw)} entries; {model.name} has width {model.d_model}.")
         if isinstance(site, str):
-            if model is None and "." not in site:
-                raise SiteError(f"Site {site!r} names no layer; write for example '{site}.3'.")
-            site = Site.parse(site, n_layers=model.n_layers) if model else _site(site)
+            site = Site.parse(site, n_layers=model.n_layers if model else None)
         norm = float(raw.norm())
         known = Provenance(model=model.name, fingerprint=model.fingerprint) if model else Provenance()
         return cls(raw / norm, site, norm, bias, residual_norm, difference, neutral, known)
@@ -136,7 +134,7 @@ class Direction:
 
     def at(self, site: Site | str) -> "Direction":
         """The same vector at another site."""
-        return replace(self, site=_site(site))
+        return replace(self, site=Site.parse(site))
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file; everything but the vector is JSON in its header."""
@@ -165,18 +163,11 @@ class Direction:
         if facts.pop("format", None) != FORMAT:
             raise ArtifactError(f"{path} has another format; this version reads format {FORMAT}.")
         try:
-            kind, layer = facts.pop("site").split(".")
+            site = Site.parse(facts.pop("site"))
             provenance = Provenance(**facts.pop("provenance"))
-            return cls(vector=vector, site=Site(kind, int(layer)), provenance=provenance, **facts)
+            return cls(vector=vector, site=site, provenance=provenance, **facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
-
-
-def _site(site: Site | str) -> Site:
-    """A site by name where no model says how many blocks there are: counted from the first."""
-    if isinstance(site, str) and ".-" in site:
-        raise SiteError(f"Site {site!r} counts from the last block, but no model is given; count from 0.")
-    return Site.parse(site, n_layers=10**6)
 
 
 def provenance_of(acts: Activations, *, method: str, seed: int | None = None) -> Provenance:

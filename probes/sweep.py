@@ -160,5 +160,4 @@ def best(table: pd.DataFrame) -> Best:
     if len(table) == 0:
         raise DataError("The sweep table is empty: there is nothing to choose from.")
     row = table.sort_values(["low", "auroc"], ascending=False, kind="stable").iloc[0]
-    kind, layer = row["site"].split(".")
-    return Best(Site(kind, int(layer)), row["probe"], float(row["auroc"]))
+    return Best(Site.parse(row["site"]), row["probe"], float(row["auroc"]))

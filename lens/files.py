@@ -1,0 +1,124 @@
+"""Files: a folder, local or at any fsspec URL, in which a file is there whole or not at all."""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LOCAL = ("file", "local")
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64, "I64": torch.int64}
+
+
+class Files:
+    """The files of one folder. Local ones are written beside their place and moved; object stores do so themselves."""
+
+    def __init__(self, url: str | Path) -> None:
+        import fsspec
+
+        self.system, self.root = fsspec.core.url_to_fs(str(url))
+        protocol = self.system.protocol
+        names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
+        self.folder = Path(self.root).expanduser() if set(names) & set(_LOCAL) else None
+
+    def names(self) -> list[str]:
+        """Names of the files, without those half written."""
+        if self.folder is not None:
+            found = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        else:
+            try:
+                found = [str(path).rsplit("/", 1)[-1] for path in self.system.ls(self.root, detail=False)]
+            except FileNotFoundError:
+                found = []
+        return sorted(name for name in found if not name.endswith(".part"))
+
+    def get(self, name: str) -> bytes | None:
+        """A file's bytes, None where it is not there."""
+        try:
+            return self._path(name).read_bytes() if self.folder is not None else self.system.cat_file(self._key(name))
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file, in place of an older one."""
+        if self.folder is None:
+            self.system.pipe_file(self._key(name), data)
+            return
+        part = self._write_part(name, data)
+        os.replace(part, self._path(name))
+
+    def put_new(self, name: str, data: bytes) -> bytes:
+        """Write a file unless it is there; returns what is there then."""
+        if self.folder is not None:
+            part = self._write_part(name, data)
+            try:
+                os.link(part, self._path(name))
+            except FileExistsError:
+                pass
+            finally:
+                part.unlink()
+        elif self.get(name) is None:
+            self.put(name, data)
+        found = self.get(name)
+        assert found is not None
+        return found
+
+    def tensor(self, name: str, key: str) -> tuple[Tensor, dict[str, str]]:
+        """One tensor of a safetensors file and the file's metadata: memory-mapped where the folder is local, else only
+        its bytes are fetched."""
+        if self.folder is not None:
+            from safetensors import safe_open
+
+            with safe_open(self._path(name), framework="pt") as file:
+                return file.get_tensor(key), file.metadata() or {}
+        path = self._key(name)
+        size = int.from_bytes(self.system.cat_file(path, 0, 8), "little")
+        header: dict[str, Any] = json.loads(self.system.cat_file(path, 8, 8 + size))
+        entry = header[key]
+        start, stop = entry["data_offsets"]
+        raw = bytearray(self.system.cat_file(path, 8 + size + start, 8 + size + stop))
+        if len(raw) != stop - start:
+            raise OSError(f"{name} is cut short")
+        flat = torch.frombuffer(raw, dtype=_DTYPES[entry["dtype"]]) if raw else torch.empty(0)
+        return flat.reshape(entry["shape"]), header.get("__metadata__", {})
+
+    def tidy(self) -> None:
+        """Remove what killed processes of this machine left half written."""
+        if self.folder is None:
+            return
+        for part in self.folder.glob(f".*.{socket.gethostname()}.*.part"):
+            if not _alive(int(part.name.split(".")[-2])):
+                part.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / name
+
+    def _key(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def _write_part(self, name: str, data: bytes) -> Path:
+        path = self._path(f".{name}.{socket.gethostname()}.{os.getpid()}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

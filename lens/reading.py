@@ -1,0 +1,201 @@
+"""Reading: one pass over batches, pooled inside the hooks, stopped after the last wanted site."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens.errors import DataError, ModelError, available
+from lens.examples import Examples
+from lens.model import Model
+from lens.sites import Site
+from lens.spans import Span
+from lens.tokens import Batch, PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
+
+Pool = Literal["mean", "last", "max", "none"]
+# What a block keeps alive per token, in multiples of the width: the stream, attention, the MLP's hidden layer.
+LIVE_WIDTHS = 64
+FEWEST_TOKENS, MOST_TOKENS, CPU_TOKENS = 1024, 131072, 8192
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be read: checked, tokenised and cut into batches before the first forward pass.
+
+    plan: the rows of each batch. counts: how many tokens of each row are in the span.
+    """
+
+    model: Model
+    sites: tuple[Site, ...]
+    span: Span
+    pool: Pool
+    rows: Rows
+    counts: Int[Tensor, " n"]
+    plan: list[list[int]]
+    batch_tokens: int
+    padding_side: PaddingSide
+
+    @classmethod
+    def prepare(
+        cls,
+        model: Model,
+        examples: Examples,
+        *,
+        sites: str | Site | Sequence[str | Site],
+        span: str | Span,
+        pool: Pool,
+        batch_tokens: int | None,
+        padding_side: PaddingSide,
+        truncate: Truncate | None,
+    ) -> "Job":
+        """Raises SiteError, SpanError (a row where the span selects nothing), DataError (a row longer than the
+        context, an unknown pool)."""
+        if pool not in get_args(Pool):
+            raise DataError(f"Unknown pool {pool!r}; available: {available(get_args(Pool))}.")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise DataError(f"batch_tokens={batch_tokens}: a batch holds at least 1 token.")
+        span, budget = Span.parse(span), batch_tokens or token_budget(model)
+        wanted = tuple(model.sites(sites))
+        rows = model.rows(examples.prompts, examples.responses, truncate=truncate)
+        return cls(
+            model=model,
+            sites=wanted,
+            span=span,
+            pool=pool,
+            rows=rows,
+            counts=count_selected(rows, span),
+            plan=plan_batches(rows.lengths, budget),
+            batch_tokens=budget,
+            padding_side="right" if model.is_encoder else padding_side,
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one batch gave: at each site one value per row (with pool "none" one per selected token, row after row),
+    and per row the mean norm of the tokens read, BOS excluded."""
+
+    rows: Int[Tensor, " rows"]
+    arrays: dict[Site, Float[Tensor, "values d"]]
+    norms: dict[Site, Float[Tensor, " rows"]]
+
+
+def token_budget(model: Model) -> int:
+    """Tokens of a batch that should fit: on a CPU 8,192; elsewhere by the free memory and the model's width."""
+    if model.device.type != "cuda":
+        return CPU_TOKENS
+    free, _ = torch.cuda.mem_get_info(model.device)
+    fits = int(free / 2 / (LIVE_WIDTHS * model.d_model * model.dtype.itemsize))
+    return min(max(fits, FEWEST_TOKENS), MOST_TOKENS)
+
+
+def read(job: Job, plan: Iterable[Sequence[int]] | None = None) -> Iterator[Reading]:
+    """Read batches (all, or the given ones). A batch that does not fit into memory is halved, and so are those after
+    it that are as large.
+
+    Raises DataError naming the site and the row of a value that is not finite. ModelError: one row alone does not fit.
+    """
+    fits = float("inf")
+    waiting = [list(chosen) for chosen in (job.plan if plan is None else plan)][::-1]
+    while waiting:
+        chosen = waiting.pop()
+        size = len(chosen) * int(job.rows.lengths[chosen].max())
+        if size > fits and len(chosen) > 1:
+            waiting += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
+            continue
+        try:
+            reading = _run(job, chosen)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if len(chosen) == 1:
+                raise ModelError(
+                    f"Row {chosen[0]} ({size} tokens) alone does not fit into the memory of {job.model.device}."
+                ) from error
+            fits = size / 2
+            waiting.append(chosen)
+            if job.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        _check_finite(job, reading)
+        yield reading
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _check_finite(job: Job, reading: Reading) -> None:
+    for site, array in reading.arrays.items():
+        if not bool(array.isfinite().all()):
+            value = int((~array.isfinite().all(dim=-1)).int().argmax())
+            owner = reading.rows
+            if job.pool == "none":
+                owner = owner.repeat_interleave(job.counts[owner])
+            raise DataError(f"Row {int(owner[value])}: its activation at {site} is not finite (nan or infinite).")
+
+
+class _Stop(Exception):
+    """Raised inside the last hook: nothing after it is needed."""
+
+
+def _run(job: Job, chosen: Sequence[int]) -> Reading:
+    batch = pad(job.rows, chosen, pad_id=job.model.pad_id, padding_side=job.padding_side)
+    pooler = _Pooler(batch, job.span, job.pool, job.model.device)
+    read: dict[Site, tuple[Tensor, Tensor]] = {}
+
+    def hook_for(site: Site) -> Any:
+        def hook(h: Tensor) -> None:
+            read[site] = pooler(h)
+            if len(read) == len(job.sites):
+                raise _Stop
+
+        return hook
+
+    handles = [job.model.attach(site, hook_for(site)) for site in job.sites]
+    try:
+        # no_grad rather than inference_mode: what is handed out must be usable in autograd later.
+        with torch.no_grad():
+            job.model.forward(batch.to(job.model.device))
+    except _Stop:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    arrays = {site: array.cpu() for site, (array, _) in read.items()}
+    return Reading(batch.rows, arrays, {site: norm.cpu() for site, (_, norm) in read.items()})
+
+
+class _Pooler:
+    """Pools the span's tokens of each row of one batch."""
+
+    def __init__(self, batch: Batch, span: Span, pool: Pool, device: torch.device) -> None:
+        mask = span.select(batch.index, batch.prompt_length, batch.length)
+        self.pool = pool
+        self.one = bool((mask.sum(dim=1) == 1).all()) and pool != "none"
+        self.mask = mask.to(device)
+        self.counted = (mask & ~(batch.has_bos[:, None] & (batch.index == 0))).to(device)
+        self.last = torch.where(mask, torch.arange(mask.shape[1]), -1).amax(dim=1).to(device)
+        self.row = torch.arange(len(mask), device=device)
+
+    def __call__(self, h: Float[Tensor, "batch pos d"]) -> tuple[Tensor, Tensor]:
+        if self.one:
+            token = h[self.row, self.last].float()
+            real = self.counted[self.row, self.last]
+            return token, torch.where(real, token.norm(dim=-1), torch.nan)
+        values = h.float()
+        norm = values.norm(dim=-1).where(self.counted, 0).sum(dim=1) / self.counted.sum(dim=1)
+        return self._pool(values, self.mask), norm
+
+    def _pool(self, values: Tensor, mask: Bool[Tensor, "batch pos"]) -> Tensor:
+        if self.pool == "mean":
+            # Pads may hold anything, nan included: they must not enter the sum at all.
+            return values.masked_fill(~mask[..., None], 0).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        if self.pool == "last":
+            return values[self.row, self.last]
+        if self.pool == "max":
+            return values.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+        return values[mask]
