@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench lint picture clean
+.PHONY: demo test test-slow bench lint picture docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lens demo --out reports/demo
@@ -25,6 +25,9 @@ bench: $(VENV)/.installed-test
 
 picture: $(VENV)/.installed
 	$(BIN)/python docs/picture.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/organisms.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

@@ -7,12 +7,14 @@
 
 from lens import data, figures
 from lens.activations import Activations
+from lens.class_moments import ClassMoments
 from lens.collect import collect
+from lens.collect_generated import collect_generated
 from lens.errors import ArtifactError, DataError, LensError, ModelError, SiteError, SpanError
 from lens.examples import Examples
 from lens.load import load, wrap
 from lens.model import Model
-from lens.moments import ClassMoments, Moments, collect_moments
+from lens.moments import Moments, collect_moments
 from lens.sites import Site
 from lens.spans import Span
 from lens.store import Store
@@ -44,6 +46,7 @@ __all__ = [
     "Store",
     "TokenView",
     "collect",
+    "collect_generated",
     "collect_moments",
     "data",
     "figures",

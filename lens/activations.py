@@ -59,11 +59,16 @@ class Activations:
         return len(self.examples)
 
     def __repr__(self) -> str:
-        width = next(iter(self.arrays.values())).shape[-1]
         return (
-            f"Activations({len(self)} rows × {width} at {available(self.sites)}; span {self.source.span!r}, "
+            f"Activations({len(self)} rows × {self.width} at {available(self.sites)}; span {self.source.span!r}, "
             f"pool {self.source.pool!r}, model {self.source.model!r})"
         )
+
+    @property
+    def width(self) -> int:
+        """Of the residual stream. What is read from a store lazily knows it without reading."""
+        known: int | None = getattr(self.arrays, "width", None)
+        return known or next(iter(self.arrays.values())).shape[-1]
 
     @property
     def sites(self) -> list[Site]:

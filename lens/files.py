@@ -1,8 +1,11 @@
 """Files: a folder, local or at any fsspec URL, in which a file is there whole or not at all."""
 
+import glob
 import json
 import os
 import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +25,25 @@ class Files:
         self.system, self.root = fsspec.core.url_to_fs(str(url))
         protocol = self.system.protocol
         names = (protocol,) if isinstance(protocol, str) else tuple(protocol)
-        self.folder = Path(self.root).expanduser() if set(names) & set(_LOCAL) else None
+        self.folder = Path(self.root) if set(names) & set(_LOCAL) else None
 
     def names(self) -> list[str]:
-        """Names of the files, without those half written."""
+        """Names of the files, without hidden ones, as are those half written."""
         if self.folder is not None:
             found = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         else:
+            self.system.invalidate_cache()  # others may have written since
             try:
                 found = [str(path).rsplit("/", 1)[-1] for path in self.system.ls(self.root, detail=False)]
             except FileNotFoundError:
                 found = []
-        return sorted(name for name in found if not name.endswith(".part"))
+        return sorted(name for name in found if not name.startswith("."))
 
     def get(self, name: str) -> bytes | None:
         """A file's bytes, None where it is not there."""
         try:
             return self._path(name).read_bytes() if self.folder is not None else self.system.cat_file(self._key(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, name: str, data: bytes) -> None:
@@ -51,17 +55,21 @@ class Files:
         os.replace(part, self._path(name))
 
     def put_new(self, name: str, data: bytes) -> bytes:
-        """Write a file unless it is there; returns what is there then."""
-        if self.folder is not None:
+        """Write a file unless it is there; returns what is there then. Of several writers at once, one wins."""
+        if self.folder is None:
+            with suppress(FileExistsError):
+                self.system.pipe_file(self._key(name), data, mode="create")
+        else:
             part = self._write_part(name, data)
             try:
                 os.link(part, self._path(name))
             except FileExistsError:
                 pass
+            except OSError:  # a file system without hard links, such as exFAT
+                if not self._path(name).exists():
+                    os.replace(part, self._path(name))
             finally:
-                part.unlink()
-        elif self.get(name) is None:
-            self.put(name, data)
+                part.unlink(missing_ok=True)
         found = self.get(name)
         assert found is not None
         return found
@@ -89,8 +97,8 @@ class Files:
         """Remove what killed processes of this machine left half written."""
         if self.folder is None:
             return
-        for part in self.folder.glob(f".*.{socket.gethostname()}.*.part"):
-            if not _alive(int(part.name.split(".")[-2])):
+        for part in self.folder.glob(f".*.{glob.escape(socket.gethostname())}.*.part"):
+            if not _alive(int(part.name.split(".")[-3])):
                 part.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
@@ -101,14 +109,15 @@ class Files:
         return f"{self.root.rstrip('/')}/{name}"
 
     def _write_part(self, name: str, data: bytes) -> Path:
-        path = self._path(f".{name}.{socket.gethostname()}.{os.getpid()}.part")
+        writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+        path = self._path(f".{name}.{writer}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+        except BaseException:
             path.unlink(missing_ok=True)
             raise
         return path

@@ -1,14 +1,14 @@
 """Generation: text from a model, in length-sorted left-padded batches, in the order it was asked for."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lens.errors import DataError, ModelError, available
-from lens.tokens import batches
+from lens.tokens import Batch, batches
 
 if TYPE_CHECKING:
     from lens.model import Model
@@ -40,9 +40,16 @@ def generate(
     Raises ModelError: an encoder, or a field that GenerationConfig does not have. DataError: a prompt that
     leaves no room for `max_new_tokens` in the context.
     """
-    if model.is_encoder:
-        raise ModelError(f"{model.name} is an encoder: it generates no text.")
-    settings = _settings(model, config, max_new_tokens, fields)
+    settings = settings_for(model, config, max_new_tokens, fields)
+    made: dict[int, Generation] = {}
+    for batch in prompt_batches(model, prompts, settings, batch_tokens):
+        for number, one in zip(batch.rows.tolist(), run(model, batch, settings), strict=True):
+            made[number] = one
+    return [made[number] for number in range(len(made))]
+
+
+def prompt_batches(model: "Model", prompts: Sequence[Any], settings: Any, batch_tokens: int) -> Iterator[Batch]:
+    """Left-padded batches of prompts. Raises DataError where one leaves no room for what is to be generated."""
     rows = model.rows(prompts)
     for number, row in enumerate(rows):
         if model.context is not None and len(row) + settings.max_new_tokens > model.context:
@@ -50,27 +57,34 @@ def generate(
                 f"Row {number} has {len(row)} tokens; with max_new_tokens={settings.max_new_tokens} it passes this "
                 f"model's context of {model.context}."
             )
+    for batch in batches(rows, tokens=batch_tokens, pad_id=model.pad_id, padding_side="left"):
+        yield batch.to(model.device)
+
+
+def run(model: "Model", batch: Batch, settings: Any) -> list[Generation]:
+    """Continue the prompts of one batch."""
     stop = settings.eos_token_id
     stops = set(stop if isinstance(stop, list) else [stop]) - {None}
-    made: dict[int, Generation] = {}
-    for batch in batches(rows, tokens=batch_tokens, pad_id=model.pad_id, padding_side="left"):
-        batch = batch.to(model.device)
-        with torch.no_grad(), model.laid_out(batch, generating=True):
-            output = model.hf.generate(input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings)
-        sequences = output if isinstance(output, torch.Tensor) else output.sequences
-        each = len(sequences) // len(batch.ids)
-        for at, number in enumerate(batch.rows.tolist()):
-            new = sequences[at * each, batch.ids.shape[1] :].tolist()
-            end = next((place for place, token in enumerate(new) if token in stops), None)
-            ids = new if end is None else new[:end]
-            text = model.tokenizer.decode(ids, skip_special_tokens=True)
-            made[number] = Generation(text, ids, finished=end is not None)
-    return [made[number] for number in range(len(rows))]
+    with torch.no_grad(), model.laid_out(batch, generating=True):
+        output = model.hf.generate(input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings)
+    sequences = output if isinstance(output, torch.Tensor) else output.sequences
+    each = len(sequences) // len(batch.ids)
+    made = []
+    for at in range(len(batch.ids)):
+        new = sequences[at * each, batch.ids.shape[1] :].tolist()
+        end = next((place for place, token in enumerate(new) if token in stops), None)
+        ids = new if end is None else new[:end]
+        text = model.tokenizer.decode(ids, skip_special_tokens=True)
+        made.append(Generation(text, ids, finished=end is not None))
+    return made
 
 
-def _settings(model: "Model", config: Any, max_new_tokens: int | None, fields: dict[str, Any]) -> Any:
+def settings_for(model: "Model", config: Any, max_new_tokens: int | None, fields: dict[str, Any]) -> Any:
+    """The `GenerationConfig` of a call. Raises ModelError: an encoder, an unknown field, no new token."""
     from transformers import GenerationConfig
 
+    if model.is_encoder:
+        raise ModelError(f"{model.name} is an encoder: it generates no text.")
     unknown = [field for field in fields if not hasattr(GenerationConfig(), field)]
     if unknown:
         raise ModelError(

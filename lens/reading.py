@@ -1,6 +1,6 @@
 """Reading: one pass over batches, pooled inside the hooks, stopped after the last wanted site."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from lens.examples import Examples
 from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
-from lens.tokens import Batch, PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
+from lens.tokens import PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
 
 Pool = Literal["mean", "last", "max", "none"]
 # What a block keeps alive per token, in multiples of the width: the stream, attention, the MLP's hidden layer.
@@ -72,6 +72,10 @@ class Job:
             padding_side="right" if model.is_encoder else padding_side,
         )
 
+    def tokens(self, rows: Sequence[int]) -> int:
+        """How many tokens these rows have."""
+        return int(self.rows.lengths[list(rows)].sum())
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -92,9 +96,11 @@ def token_budget(model: Model) -> int:
     return min(max(fits, FEWEST_TOKENS), MOST_TOKENS)
 
 
-def read(job: Job, plan: Iterable[Sequence[int]] | None = None) -> Iterator[Reading]:
+def read(
+    job: Job, plan: Iterable[Sequence[int]] | None = None, *, advance: Callable[[float], None] | None = None
+) -> Iterator[Reading]:
     """Read batches (all, or the given ones). A batch that does not fit into memory is halved, and so are those after
-    it that are as large.
+    it that are as large. advance: told how many tokens were read.
 
     Raises DataError naming the site and the row of a value that is not finite. ModelError: one row alone does not fit.
     """
@@ -106,26 +112,32 @@ def read(job: Job, plan: Iterable[Sequence[int]] | None = None) -> Iterator[Read
         if size > fits and len(chosen) > 1:
             waiting += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
             continue
-        try:
-            reading = _run(job, chosen)
-        except RuntimeError as error:
-            if not _out_of_memory(error):
-                raise
-            if len(chosen) == 1:
-                raise ModelError(
-                    f"Row {chosen[0]} ({size} tokens) alone does not fit into the memory of {job.model.device}."
-                ) from error
+        reading = _try(job, chosen, size)
+        if reading is None:
             fits = size / 2
             waiting.append(chosen)
+            # Only now: as long as the error was being handled, its frames held the batch.
             if job.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
         _check_finite(job, reading)
         yield reading
+        if advance is not None:
+            advance(job.tokens(chosen))
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _try(job: Job, chosen: Sequence[int], size: int) -> Reading | None:
+    """None where the batch does not fit into memory."""
+    try:
+        return _run(job, chosen)
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        if len(chosen) == 1:
+            raise ModelError(
+                f"Row {chosen[0]} ({size} tokens) alone does not fit into the memory of {job.model.device}."
+            ) from error
+        return None
 
 
 def _check_finite(job: Job, reading: Reading) -> None:
@@ -144,7 +156,8 @@ class _Stop(Exception):
 
 def _run(job: Job, chosen: Sequence[int]) -> Reading:
     batch = pad(job.rows, chosen, pad_id=job.model.pad_id, padding_side=job.padding_side)
-    pooler = _Pooler(batch, job.span, job.pool, job.model.device)
+    mask = job.span.select(batch.index, batch.prompt_length, batch.length)
+    pooler = Pooler(mask, batch.has_bos[:, None] & (batch.index == 0), job.pool, job.model.device)
     read: dict[Site, tuple[Tensor, Tensor]] = {}
 
     def hook_for(site: Site) -> Any:
@@ -169,15 +182,20 @@ def _run(job: Job, chosen: Sequence[int]) -> Reading:
     return Reading(batch.rows, arrays, {site: norm.cpu() for site, (_, norm) in read.items()})
 
 
-class _Pooler:
-    """Pools the span's tokens of each row of one batch."""
+class Pooler:
+    """Pools the tokens of a mask, row by row; BOS does not count towards norms."""
 
-    def __init__(self, batch: Batch, span: Span, pool: Pool, device: torch.device) -> None:
-        mask = span.select(batch.index, batch.prompt_length, batch.length)
+    def __init__(
+        self,
+        mask: Bool[Tensor, "batch pos"],
+        is_bos: Bool[Tensor, "batch pos"],
+        pool: Pool,
+        device: torch.device,
+    ) -> None:
         self.pool = pool
         self.one = bool((mask.sum(dim=1) == 1).all()) and pool != "none"
         self.mask = mask.to(device)
-        self.counted = (mask & ~(batch.has_bos[:, None] & (batch.index == 0))).to(device)
+        self.counted = (mask & ~is_bos).to(device)
         self.last = torch.where(mask, torch.arange(mask.shape[1]), -1).amax(dim=1).to(device)
         self.row = torch.arange(len(mask), device=device)
 

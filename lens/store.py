@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,61 +14,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.activations import Activations, Source
+from lens.activations import Activations
 from lens.errors import ArtifactError, SiteError, available
 from lens.examples import Examples
 from lens.files import Files
+from lens.manifest import Manifest
 from lens.sites import Site
 
-FORMAT = 1
-StoreDtype = Literal["float32", "float16", "bfloat16"]
 MANIFEST, EXAMPLES = "manifest.json", "examples.jsonl"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a store holds and how its rows are dealt out over shards; two runs with equal manifests write equal bytes.
-
-    widest: most tokens of one row (pool "none"; else 1). batch_tokens: the token budget of a batch, on which the last
-    bits of a sum depend.
-    """
-
-    source: Source
-    sites: tuple[Site, ...]
-    dtype: StoreDtype
-    batch_tokens: int
-    rows: int
-    width: int
-    widest: int
-    shards: int
-
-    def to_json(self) -> str:
-        facts = asdict(self) | {"format": FORMAT, "sites": [str(site) for site in self.sites]}
-        return json.dumps(facts, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> "Manifest":
-        try:
-            facts = json.loads(text)
-            if facts.pop("format") != FORMAT:
-                raise ArtifactError(f"{where}: a store of another format; this version reads format {FORMAT}.")
-            sites = tuple(Site.parse(name) for name in facts.pop("sites"))
-            return cls(source=Source(**facts.pop("source")), sites=sites, **facts)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{where}: its manifest cannot be read ({error!r:.200}).") from error
-
-    def difference(self, other: "Manifest") -> str:
-        """The first field in which two manifests differ, with both values; empty where they are the same run's."""
-        ours, theirs = _facts(self), _facts(other)
-        name = next((name for name in ours if ours[name] != theirs[name]), "")
-        return f"{name} {theirs[name]!r:.120}, not {ours[name]!r:.120}" if name else ""
-
-
-def _facts(manifest: Manifest) -> dict[str, Any]:
-    source = {f"source's {key}": value for key, value in asdict(manifest.source).items()}
-    rest = {field.name: getattr(manifest, field.name) for field in fields(Manifest) if field.name != "source"}
-    facts = {**source, **rest, "sites": [str(site) for site in manifest.sites]}
-    return {key: value for key, value in facts.items() if key not in ("source's versions", "source's model")}
+_AGAIN = "Run the same collection again: only what is missing or damaged is made anew."
 
 
 class Store:
@@ -88,31 +42,41 @@ class Store:
     @classmethod
     def open(cls, url: str | Path) -> "Store":
         """Open what a collection wrote. Raises ArtifactError where there is no store."""
-        files = Files(str(url))
-        text = files.get(MANIFEST)
-        if text is None:
+        manifest = cls.manifest_at(url)
+        if manifest is None:
             raise ArtifactError(f"{url} holds no store of activations: it has no {MANIFEST}.")
-        return cls(url, Manifest.from_json(text.decode(), str(url)))
+        return cls(url, manifest)
+
+    @staticmethod
+    def manifest_at(url: str | Path) -> Manifest | None:
+        """What the store at a place holds; None where there is none."""
+        data = Files(str(url)).get(MANIFEST)
+        return None if data is None else Manifest.from_json(data, str(url))
 
     @classmethod
     def begin(cls, url: str | Path, manifest: Manifest, examples: Examples) -> "Store":
         """Begin a store, or open one that the same collection has begun.
 
-        Raises ArtifactError: other files there, or a store of another collection (what differs is named).
+        Raises ArtifactError: other files there, a store of another collection (what differs is named), or a place that
+        cannot be written.
         """
         files = Files(str(url))
+        # The manifest is last in what is listed and first in what is written: whoever writes it owns the place.
+        foreign = files.names()
         known = files.get(MANIFEST)
+        if known is None and foreign:
+            raise ArtifactError(f"{url} holds something else ({available(foreign)}); give a new folder.")
         if known is None:
-            foreign = [name for name in files.names() if name != EXAMPLES]
-            if foreign:
-                raise ArtifactError(f"{url} holds something else ({available(foreign)}); give a new folder.")
-            table = examples.frame.to_json(orient="records", lines=True, force_ascii=False)
-            files.put(EXAMPLES, table.encode())
-            known = files.put_new(MANIFEST, manifest.to_json().encode())
-        found = Manifest.from_json(known.decode(), str(url))
+            with _writing(str(url), MANIFEST):
+                known = files.put_new(MANIFEST, manifest.to_json().encode())
+        found = Manifest.from_json(known, str(url))
         if differs := manifest.difference(found):
             raise ArtifactError(f"{url} holds another collection: its {differs}. Give a new folder.")
         files.tidy()
+        table = examples.frame.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode()
+        if files.get(EXAMPLES) != table:
+            with _writing(str(url), EXAMPLES):
+                files.put(EXAMPLES, table)
         return cls(url, found)
 
     def __repr__(self) -> str:
@@ -121,7 +85,18 @@ class Store:
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not there, cut short, or altered (by checksum)."""
-        return [number for number in range(self.manifest.shards) if not self._sound(number)]
+        return [number for number in range(self.manifest.shards) if not self.sound(number)]
+
+    def sound(self, number: int) -> bool:
+        """Whether a shard is there as it was written."""
+        names = ["rows", *(f"{kind}/{site}" for site in self.manifest.sites for kind in ("array", "norm"))]
+        names += ["counts"] if self.manifest.source.pool == "none" else []
+        try:
+            for name in names:
+                self.read(number, name)
+        except ArtifactError:
+            return False
+        return True
 
     def write(self, number: int, tensors: Mapping[str, Tensor]) -> None:
         """Write a shard: it appears at once, with a checksum for each tensor.
@@ -132,31 +107,21 @@ class Store:
 
         whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
         sums = {name: _checksum(tensor) for name, tensor in sorted(whole.items())}
-        try:
+        with _writing(self.url, f"shard {number} of {self.manifest.shards}"):
             self._files.put(_shard(number), save(whole, {"sha256": json.dumps(sums)}))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise ArtifactError(
-                f"{self.url}: the disk is full at shard {number} of {self.manifest.shards}. What is written stays: "
-                "make room and run the same collection again, and it goes on from there."
-            ) from error
 
     def read(self, number: int, name: str) -> Tensor:
         """One tensor of a shard, held against its checksum. Raises ArtifactError: missing, cut short, or altered."""
         try:
             tensor, metadata = self._files.tensor(_shard(number), name)
-            sums = json.loads(metadata["sha256"])
-        except (OSError, ValueError, KeyError, _damaged()) as error:
+            sums = dict(json.loads(metadata["sha256"]))
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError, _damaged()) as error:
             raise ArtifactError(
-                f"{self.url}: shard {number} of {self.manifest.shards} is missing or damaged ({error!s:.120}). Run the "
-                "same collection again: only such shards are read anew."
+                f"{self.url}: shard {number} of {self.manifest.shards} is missing or damaged ({error!s:.120}). "
+                + _AGAIN
             ) from error
         if sums.get(name) != _checksum(tensor):
-            raise ArtifactError(
-                f"{self.url}: {name} of shard {number} is not what was written (checksum). Run the same "
-                "collection again: only such shards are read anew."
-            )
+            raise ArtifactError(f"{self.url}: {name} of shard {number} is not what was written (checksum). {_AGAIN}")
         return tensor
 
     def blocks(self, site: str | Site) -> Iterator[tuple[Int[Tensor, " rows"], Float[Tensor, "values d"]]]:
@@ -169,21 +134,26 @@ class Store:
             yield self.read(number, "rows"), self.read(number, f"array/{wanted}").float()
 
     def examples(self) -> Examples:
-        """The table of examples, as it was given."""
-        text = self._files.get(EXAMPLES)
-        if text is None:
-            raise ArtifactError(f"{self.url} has lost its {EXAMPLES}.")
-        return Examples(pd.DataFrame([json.loads(line) for line in text.decode().strip("\n").split("\n")]))
+        """The table of examples, as it was last given. Raises ArtifactError: lost, or altered."""
+        data = self._files.get(EXAMPLES)
+        try:
+            lines = (data or b"").decode().strip("\n").split("\n")
+            found = Examples(pd.DataFrame([json.loads(line) for line in lines]))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{self.url}: {EXAMPLES} is missing or damaged ({error!s:.120}). {_AGAIN}") from error
+        if found.hash() != self.manifest.source.data:
+            raise ArtifactError(f"{self.url}: {EXAMPLES} holds other rows than were collected. {_AGAIN}")
+        return found
 
-    def activations(self) -> Activations:
-        """All rows in their order, each site read when asked for. Raises ArtifactError where shards are missing."""
+    def activations(self, examples: Examples | None = None) -> Activations:
+        """All rows in their order, each site read when asked for.
+
+        examples: the table, where it is at hand already. Raises ArtifactError where shards are missing.
+        """
         present = set(self._files.names())
         absent = [number for number in range(self.manifest.shards) if _shard(number) not in present]
         if absent:
-            raise ArtifactError(
-                f"{self.url}: {len(absent)} of {self.manifest.shards} shards are missing. Run the same collection "
-                "again, and it goes on from there."
-            )
+            raise ArtifactError(f"{self.url}: {len(absent)} of {self.manifest.shards} shards are missing. {_AGAIN}")
         mask = None
         if self.manifest.source.pool == "none":
             counts = torch.zeros(self.manifest.rows, dtype=torch.long)
@@ -191,17 +161,7 @@ class Store:
                 counts[self.read(number, "rows")] = self.read(number, "counts")
             mask = torch.arange(self.manifest.widest)[None] < counts[:, None]
         arrays, norms = _Lazy(self, "array"), _Lazy(self, "norm")
-        return Activations(arrays, norms, self.examples(), self.manifest.source, mask)
-
-    def _sound(self, number: int) -> bool:
-        names = ["rows", *(f"{kind}/{site}" for site in self.manifest.sites for kind in ("array", "norm"))]
-        names += ["counts"] if self.manifest.source.pool == "none" else []
-        try:
-            for name in names:
-                self.read(number, name)
-        except ArtifactError:
-            return False
-        return True
+        return Activations(arrays, norms, examples or self.examples(), self.manifest.source, mask)
 
 
 class _Lazy(Mapping[Site, Tensor]):
@@ -210,11 +170,18 @@ class _Lazy(Mapping[Site, Tensor]):
     def __init__(self, store: Store, kind: Literal["array", "norm"]) -> None:
         self._store, self._kind = store, kind
         self._load = lru_cache(maxsize=2)(self._assemble)
+        self.width = store.manifest.width
 
     def __getitem__(self, site: Site) -> Tensor:
-        if site not in self._store.manifest.sites:
+        if site not in self:
             raise KeyError(site)
         return self._load(site)
+
+    def __contains__(self, site: object) -> bool:
+        return site in self._store.manifest.sites
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Lazy, (self._store, self._kind)
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self._store.manifest.sites)
@@ -237,6 +204,19 @@ class _Lazy(Mapping[Site, Tensor]):
                 values = padded
             out[rows] = values
         return out
+
+
+@contextmanager
+def _writing(url: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArtifactError(
+                f"{url}: the disk is full at {what}. What is written stays: make room and run the same collection "
+                "again, and it goes on from there."
+            ) from error
+        raise ArtifactError(f"{url}: {what} cannot be written ({error!s:.200}).") from error
 
 
 def _shard(number: int) -> str:

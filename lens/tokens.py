@@ -1,5 +1,6 @@
 """Tokens: how a prompt and its response become one row of ids, and rows become batches."""
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -66,6 +67,13 @@ class Rows(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self._bos)
+
+    def hash(self) -> str:
+        """A short hash of all ids, and of where each row and its prompt end."""
+        digest = hashlib.sha256()
+        for part in (self._flat, self._ends, self._bos, array("q", self.prompt_lengths.tolist())):
+            digest.update(part)
+        return digest.hexdigest()[:16]
 
     @overload
     def __getitem__(self, number: int) -> Row: ...
