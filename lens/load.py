@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lens.errors import ModelError, available
+from lens.memory import check_fits
 from lens.model import Model
 from lens.organisms import names as organism_names
 from lens.organisms import path as organism_path
@@ -25,18 +26,22 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "auto",
+    device_map: str | dict[str, Any] | None = None,
 ) -> Model:
     """Load a model: `"organism"` (ships with the package), `"organism:<name>"` (built with a known truth, see
     `lens.organisms.constructed.names()`), a local folder, or a hub id.
 
     device: where to put it; by default CUDA where present, else CPU. dtype: `"auto"` keeps the checkpoint's
-    own (float16 becomes float32 on a CPU, which computes float16 slowly); or a torch dtype or its name.
+    own (float16 becomes float32 on a CPU, which computes float16 slowly); or a torch dtype or its name. device_map:
+    spread the model over devices, as transformers does (`"auto"`); instead of `device`.
 
-    Raises ModelError: a folder without a model, a hub id that cannot be fetched, an unknown dtype, or an
-    architecture that no adapter knows.
+    Raises ModelError: a folder without a model, a hub id that cannot be fetched, an unknown dtype, a model larger than
+    the device's free memory, or an architecture that no adapter knows.
     """
     import transformers
 
+    if device is not None and device_map is not None:
+        raise ModelError(f"device={str(device)!r} and device_map={device_map!r} exclude each other; give one.")
     target = _device(device)
     wanted = _dtype(dtype)
     if str(name).startswith("organism:"):
@@ -64,9 +69,11 @@ def load(
     factory = transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
     if architecture.endswith("ForMaskedLM"):
         factory = transformers.AutoModelForMaskedLM
+    if device_map is None:
+        check_fits(str(name), factory, config, wanted, target)
     try:
         with _without_bar(quiet=str(name).startswith("organism")):
-            hf = factory.from_pretrained(source, dtype=wanted)
+            hf = factory.from_pretrained(source, dtype=wanted, device_map=device_map)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{name}: the weights cannot be loaded: {error!s:.300}") from error
     if wanted == "auto" and target.type == "cpu" and hf.dtype == torch.float16:
@@ -78,14 +85,18 @@ def load(
             f"{name}: the model has no tokenizer that can be loaded ({error!s:.200}). Save one into the folder, "
             "or use lens.wrap(hf_model, tokenizer)."
         ) from error
-    return Model(hf.to(target), tokenizer, name=str(name))
+    return Model(hf.to(target) if device_map is None else hf, tokenizer, name=str(name))
 
 
 def wrap(hf: nn.Module, tokenizer: Any, *, name: str | None = None) -> Model:
     """Wrap a live Hugging Face model and its tokenizer; neither is changed (the model is put in eval mode).
 
+    A quantised model is taken as it is. Of a PEFT model the base model is wrapped, in which the adapters are active.
+
     Raises ModelError where no TransformerLens adapter knows the architecture.
     """
+    if hasattr(hf, "peft_config") and hasattr(hf, "get_base_model"):
+        hf = hf.get_base_model()
     return Model(hf, tokenizer, name=name or getattr(hf, "name_or_path", "") or type(hf).__name__)
 
 

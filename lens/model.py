@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -69,7 +69,10 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return next(self.hf.parameters()).device
+        """Where token ids go. Of a model spread over devices, the first that holds parameters."""
+        held = (parameter.device for parameter in self.hf.parameters() if not parameter.is_meta)
+        offloaded = getattr(getattr(self.hf, "_hf_hook", None), "execution_device", None)
+        return next(held, torch.device(offloaded if offloaded is not None else "cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -107,11 +110,19 @@ class Model:
         digest = hashlib.sha256(type(self.hf).__name__.encode())
         with torch.no_grad():
             for name, parameter in self.hf.named_parameters():
-                flat = parameter.detach().reshape(-1)
+                flat = (self._offloaded(name) if parameter.is_meta else parameter).detach().reshape(-1)
                 step = max(1, flat.numel() // SAMPLES_PER_TENSOR)
                 digest.update(f"{name}{tuple(parameter.shape)}".encode())
                 digest.update(flat[::step][:SAMPLES_PER_TENSOR].float().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def _offloaded(self, name: str) -> Tensor:
+        """A parameter that accelerate keeps elsewhere and brings in for the forward pass."""
+        path, _, leaf = name.rpartition(".")
+        kept = getattr(getattr(self.hf.get_submodule(path), "_hf_hook", None), "weights_map", None)
+        if kept is None:
+            raise ModelError(f"{self.name}: parameter {name!r} has no values (it is on the meta device).")
+        return kept[leaf]
 
     @property
     def bridge(self) -> Any:
@@ -150,8 +161,8 @@ class Model:
         """
         module, end = self._place(site)
         if end == "input":
-            return module.register_forward_pre_hook(_input_hook(hook), with_kwargs=True)
-        return module.register_forward_hook(_output_hook(hook))
+            return module.register_forward_pre_hook(partial(_on_input, hook), with_kwargs=True)
+        return module.register_forward_hook(partial(_on_output, hook))
 
     def _place(self, site: Site) -> tuple[nn.Module, Literal["input", "output"]]:
         block, parts = self.blocks[site.layer], self.parts
@@ -275,22 +286,16 @@ class Model:
         return made[0].text if single else [one.text for one in made]
 
 
-def _input_hook(hook: Hook) -> Callable[..., Any]:
-    def run(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if args:
-            new = hook(args[0])
-            return None if new is None else ((new, *args[1:]), kwargs)
-        new = hook(kwargs["hidden_states"])
-        return None if new is None else (args, {**kwargs, "hidden_states": new})
-
-    return run
+def _on_input(hook: Hook, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if args:
+        new = hook(args[0])
+        return None if new is None else ((new, *args[1:]), kwargs)
+    new = hook(kwargs["hidden_states"])
+    return None if new is None else (args, {**kwargs, "hidden_states": new})
 
 
-def _output_hook(hook: Hook) -> Callable[..., Any]:
-    def run(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            new = hook(output[0])
-            return None if new is None else (new, *output[1:])
-        return hook(output)
-
-    return run
+def _on_output(hook: Hook, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    if isinstance(output, tuple):
+        new = hook(output[0])
+        return None if new is None else (new, *output[1:])
+    return hook(output)
