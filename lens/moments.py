@@ -1,133 +1,96 @@
 """Moments: counts, means and covariances per class, streamed, so that the number of rows has no limit."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
 
 from lens.activations import Activations, Source
+from lens.class_moments import ClassMoments
+from lens.cluster import Task, done
+from lens.collect import source_of
 from lens.errors import ArtifactError, DataError, SiteError, available
 from lens.examples import Examples, Prompt
 from lens.model import Model
-from lens.reading import Job, Pool, read
+from lens.reading import Job, Pool, Reading
 from lens.sites import Site
 from lens.spans import Span
 from lens.tokens import PaddingSide, Truncate
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class ClassMoments:
-    """Count, mean and scatter of the rows of each class, in float64.
-
-        mean_c = Σ x / n_c,     scatter_c = Σ (x − mean_c)(x − mean_c)ᵀ        over the rows x of class c
-
-    count: `[k]`; mean: `[k, d]`; scatter: `[k, d, d]`. Sets of rows are joined without seeing them again (Chan, Golub &
-    LeVeque, 1983), with δ = mean_b − mean_a:
-
-        n = n_a + n_b,    mean = mean_a + δ n_b / n,    scatter = scatter_a + scatter_b + δδᵀ n_a n_b / n
-    """
-
-    count: Int[Tensor, " k"]
-    mean: Float[Tensor, "k d"]
-    scatter: Float[Tensor, "k d d"]
-
-    @classmethod
-    def empty(cls, classes: int, width: int) -> "ClassMoments":
-        zeros = torch.zeros(classes, width, width, dtype=torch.float64)
-        return cls(torch.zeros(classes, dtype=torch.long), zeros[:, 0].clone(), zeros)
-
-    @classmethod
-    def of(cls, values: Float[Tensor, "n d"], classes: Int[Tensor, " n"], *, k: int) -> "ClassMoments":
-        """Of rows in memory; `classes` are numbers from 0 to k − 1."""
-        found = cls.empty(k, values.shape[1])
-        for number in range(k):
-            rows = values[classes == number].double()
-            if len(rows):
-                centred = rows - rows.mean(dim=0)
-                found.count[number], found.mean[number] = len(rows), rows.mean(dim=0)
-                found.scatter[number] = centred.T @ centred
-        return found
-
-    def __add__(self, other: "ClassMoments") -> "ClassMoments":
-        if self.mean.shape != other.mean.shape:
-            raise DataError(f"Moments of shapes {list(self.mean.shape)} and {list(other.mean.shape)} cannot be joined.")
-        count = self.count + other.count
-        share = (other.count / count.clamp(min=1)).double()
-        step = other.mean - self.mean
-        outer = step[:, :, None] * step[:, None, :]
-        return ClassMoments(
-            count,
-            self.mean + step * share[:, None],
-            self.scatter + other.scatter + outer * (self.count * share)[:, None, None],
-        )
-
-    @property
-    def total(self) -> "ClassMoments":
-        """All classes as one."""
-        count = self.count.sum()
-        mean = (self.count[:, None] * self.mean).sum(dim=0) / count.clamp(min=1)
-        step = self.mean - mean
-        between = (self.count[:, None] * step).T @ step
-        return ClassMoments(count[None], mean[None], (self.scatter.sum(dim=0) + between)[None])
-
-    def covariance(self, number: int | None = None) -> Float[Tensor, "d d"]:
-        """`scatter_c / (n_c − 1)` of one class; without a number, pooled within classes: `Σ scatter_c / (n − k)`.
-
-        Raises DataError where there are too few rows.
-        """
-        if number is not None:
-            free, scatter = int(self.count[number]) - 1, self.scatter[number]
-        else:
-            present = self.count > 0
-            free, scatter = int(self.count.sum() - present.sum()), self.scatter.sum(dim=0)
-        if free < 1:
-            raise DataError(f"A covariance needs more rows; the classes have {self.count.tolist()}.")
-        return scatter / free
+# With workers, so many parts each: a worker that dies loses no more than one of them.
+PARTS = 4
+Classes = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Moments:
     """The moments of each site, beside where they came from: what `collect_moments` gives.
 
-    classes: the value of each class, in the order of `ClassMoments`. norms[site]: mean norm of the tokens read, BOS
-    excluded.
+    by: the column that tells the classes, None where all rows are one. classes: the value of each class, in the order
+    of `ClassMoments`. norms[site]: mean over rows of the norm of the tokens read, BOS excluded; normed: over how many
+    rows (all but those of which only BOS was read).
 
     >>> moments["resid_post.2"].mean          # doctest: +SKIP
     """
 
     sites: Mapping[Site, ClassMoments]
-    classes: tuple[str | int, ...]
+    by: str | None
+    classes: Classes
     norms: Mapping[Site, float]
+    normed: int
     source: Source
 
-    def __getitem__(self, site: str | Site) -> ClassMoments:
+    def site(self, site: str | Site) -> Site:
+        """The site meant by a name. Raises SiteError where it was not collected."""
         named = {str(known): known for known in self.sites}
         if str(site) not in named:
             raise SiteError(f"No moments at {str(site)!r}; collected: {available(named)}.")
-        return self.sites[named[str(site)]]
+        return named[str(site)]
+
+    def __getitem__(self, site: str | Site) -> ClassMoments:
+        return self.sites[self.site(site)]
 
     def __add__(self, other: "Moments") -> "Moments":
-        """Join moments of other rows. Raises DataError where model, span, pool, sites or classes differ."""
+        """Join moments of other rows; a class that only one side has is kept.
+
+        Raises DataError where model, span, pool, truncate, sites or the column of the classes differ.
+        """
         for name in ("fingerprint", "span", "pool", "truncate"):
             ours, theirs = getattr(self.source, name), getattr(other.source, name)
             if ours != theirs:
                 raise DataError(f"Moments of different {name} cannot be joined: {ours!r} and {theirs!r}.")
-        if list(self.sites) != list(other.sites) or self.classes != other.classes:
-            raise DataError("Moments of different sites or classes cannot be joined.")
-        n, m = (int(next(iter(one.sites.values())).count.sum()) for one in (self, other))
+        if set(self.sites) != set(other.sites):
+            raise DataError(f"Moments at {available(self.sites)} and at {available(other.sites)} cannot be joined.")
+        if self.by != other.by:
+            raise DataError(f"Moments of classes by {self.by!r} and by {other.by!r} cannot be joined.")
+        classes = _ordered([*self.classes, *other.classes])
+        mine, theirs = self._over(classes), other._over(classes)
+        return mine._joined(
+            replace(theirs, source=replace(self.source, data=f"{self.source.data}+{other.source.data}"))
+        )
+
+    def _over(self, classes: Classes) -> "Moments":
+        places = torch.tensor([classes.index(value) for value in self.classes])
         return replace(
             self,
-            sites={site: mine + other.sites[site] for site, mine in self.sites.items()},
-            norms={site: (n * norm + m * other.norms[site]) / (n + m) for site, norm in self.norms.items()},
-            source=replace(self.source, data=f"{self.source.data}+{other.source.data}"),
+            classes=classes,
+            sites={site: found.spread(places, k=len(classes)) for site, found in self.sites.items()},
         )
+
+    def _joined(self, other: "Moments") -> "Moments":
+        n, m = self.normed, other.normed
+        norms = {
+            site: norm if m == 0 else other.norms[site] if n == 0 else (n * norm + m * other.norms[site]) / (n + m)
+            for site, norm in self.norms.items()
+        }
+        sites = {site: mine + other.sites[site] for site, mine in self.sites.items()}
+        return replace(other, sites=sites, norms=norms, normed=n + m)
 
     @classmethod
     def of(cls, acts: Activations, *, by: str | None = "label") -> "Moments":
@@ -135,17 +98,20 @@ class Moments:
         classes, numbers = _classes(acts.examples, by)
         sites = {}
         for site in acts.sites:
-            values, owner = acts[site], torch.from_numpy(numbers)
+            values, owner = acts[site], numbers
             if acts.mask is not None:
                 values, owner = values[acts.mask], owner.repeat_interleave(acts.mask.sum(dim=1))
             sites[site] = ClassMoments.of(values, owner, k=len(classes))
-        return cls(sites, classes, {site: acts.residual_norm(site) for site in acts.sites}, acts.source)
+        norms = {site: acts.residual_norm(site) for site in acts.sites}
+        normed = int((~acts.norms[acts.sites[0]].isnan()).sum())
+        return cls(sites, by, classes, norms, normed, acts.source)
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file."""
         from safetensors.torch import save_file
 
         path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
             f"{part}/{site}": getattr(found, part).contiguous()
             for site, found in self.sites.items()
@@ -154,8 +120,10 @@ class Moments:
         facts = {
             "format": FORMAT,
             "sites": [str(site) for site in self.sites],
+            "by": self.by,
             "classes": self.classes,
             "norms": list(self.norms.values()),
+            "normed": self.normed,
             "source": asdict(self.source),
         }
         part = path.with_name(path.name + ".part")
@@ -178,10 +146,11 @@ class Moments:
                     site: ClassMoments(*(file.get_tensor(f"{part}/{site}") for part in ("count", "mean", "scatter")))
                     for site in sites
                 }
+            norms = dict(zip(sites, facts["norms"], strict=True))
+            source, classes = Source(**facts["source"]), tuple(facts["classes"])
+            return cls(found, facts["by"], classes, norms, facts["normed"], source)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path} holds no moments: {error!s:.200}") from error
-        norms = dict(zip(sites, facts["norms"], strict=True))
-        return cls(found, tuple(facts["classes"]), norms, Source(**facts["source"]))
 
 
 def collect_moments(
@@ -195,6 +164,8 @@ def collect_moments(
     batch_tokens: int | None = None,
     padding_side: PaddingSide = "right",
     truncate: Truncate | None = None,
+    workers: int | None = None,
+    address: str | None = None,
     progress: bool = True,
 ) -> Moments:
     """Collect straight into moments: no activation outlives its batch. Options as `collect`.
@@ -204,8 +175,6 @@ def collect_moments(
 
     Raises what `collect` raises. DataError: the column is missing, or has no value in some row.
     """
-    from lens.collect import shown, source_of
-
     if not isinstance(examples, Examples):
         examples = Examples.from_texts(examples)
     classes, numbers = _classes(examples, by)
@@ -219,21 +188,48 @@ def collect_moments(
         padding_side=padding_side,
         truncate=truncate,
     )
-    found = {site: ClassMoments.empty(len(classes), model.d_model) for site in job.sites}
-    norms = {site: torch.full((len(job.rows),), torch.nan) for site in job.sites}
-    label = torch.from_numpy(numbers)
-    for reading in shown(job, read(job), progress):
-        owner = reading.rows if pool != "none" else reading.rows.repeat_interleave(job.counts[reading.rows])
+    make = partial(_moments_of, labels=numbers, by=by, classes=classes, source=source_of(job, examples, truncate))
+    size = len(job.plan) if workers is None else -(-len(job.plan) // (PARTS * max(workers, 1)))
+    tasks = {start: Task(job.plan[start : start + size], make) for start in range(0, len(job.plan), size)}
+    waiting, parts = list(tasks), dict[int, Moments]()
+    total: Moments | None = None
+    # Joined in their own order, whoever is done first: the same bits in every run.
+    for start, part in done(job, tasks, workers=workers, address=address, progress=progress):
+        parts[start] = part
+        while waiting and waiting[0] in parts:
+            part = parts.pop(waiting.pop(0))
+            total = part if total is None else total._joined(part)
+    assert total is not None
+    return total
+
+
+def _moments_of(
+    job: Job,
+    readings: Iterator[Reading],
+    *,
+    labels: Int[torch.Tensor, " n"],
+    by: str | None,
+    classes: Classes,
+    source: Source,
+) -> Moments:
+    found = {site: ClassMoments.empty(len(classes), job.model.d_model) for site in job.sites}
+    sums = dict.fromkeys(job.sites, 0.0)
+    normed = 0
+    for reading in readings:
+        owner = reading.rows
+        if job.pool == "none":
+            owner = owner.repeat_interleave(job.counts[owner])
         for site in job.sites:
-            found[site] = found[site] + ClassMoments.of(reading.arrays[site], label[owner], k=len(classes))
-            norms[site][reading.rows] = reading.norms[site]
-    means = {site: float(norm.nanmean()) for site, norm in norms.items()}
-    return Moments(found, classes, means, source_of(job, examples, truncate))
+            found[site].absorb(reading.arrays[site], labels[owner])
+            sums[site] += float(reading.norms[site].double().nansum())
+        normed += int((~reading.norms[job.sites[0]].isnan()).sum())
+    norms = {site: total / normed if normed else float("nan") for site, total in sums.items()}
+    return Moments(found, by, classes, norms, normed, source)
 
 
-def _classes(examples: Examples, by: str | None) -> tuple[tuple[str | int, ...], Int[np.ndarray, " n"]]:
+def _classes(examples: Examples, by: str | None) -> tuple[Classes, Int[torch.Tensor, " n"]]:
     if by is None:
-        return ("all",), np.zeros(len(examples), dtype=np.int64)
+        return ("all",), torch.zeros(len(examples), dtype=torch.long)
     frame = examples.frame
     if by not in frame:
         raise DataError(f"No column {by!r} to tell classes by; available: {available(frame.columns)}, or by=None.")
@@ -242,7 +238,11 @@ def _classes(examples: Examples, by: str | None) -> tuple[tuple[str | int, ...],
             f"Row {int(frame[by].isna().argmax())} has no value in column {by!r}, which tells the classes; leave such "
             "rows out, or give by=None."
         )
-    values = sorted(set(frame[by].tolist()))
-    return tuple(int(v) if isinstance(v, int | np.integer) else str(v) for v in values), frame[by].map(
-        {value: number for number, value in enumerate(values)}
-    ).to_numpy(dtype=np.int64)
+    values = [int(value) if isinstance(value, int | np.integer) else str(value) for value in frame[by]]
+    classes = _ordered(values)
+    place = {value: number for number, value in enumerate(classes)}
+    return classes, torch.tensor([place[value] for value in values])
+
+
+def _ordered(values: Sequence[str | int]) -> Classes:
+    return tuple(sorted(set(values), key=lambda value: (isinstance(value, str), value)))

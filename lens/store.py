@@ -226,7 +226,7 @@ def _shard(number: int) -> str:
 def _checksum(tensor: Tensor) -> str:
     head = f"{tensor.dtype}{tuple(tensor.shape)}".encode()
     digest = hashlib.sha256(head)
-    digest.update(memoryview(tensor.contiguous().view(torch.uint8).numpy()))
+    digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

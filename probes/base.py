@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy import special
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -56,3 +57,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         """The class on whose side of 0 the score lies, shape [n]."""
         check_is_fitted(self)
         return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+
+class LogOdds:
+    """For probes whose score is the log-odds of `classes_[1]`."""
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
+        """Probabilities of both classes, shape [n, 2]."""
+        high = special.expit(self.decision_function(X))  # type: ignore[attr-defined]
+        return np.stack([1 - high, high], axis=1)

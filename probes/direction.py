@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.activations import Activations
+from lens.activations import Activations, Source
 from lens.errors import ArtifactError
 from lens.model import Model
 from lens.sites import Site
@@ -170,9 +170,8 @@ class Direction:
             raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
 
 
-def provenance_of(acts: Activations, *, method: str, seed: int | None = None) -> Provenance:
-    """The provenance of something fitted on these activations."""
-    source = acts.source
+def provenance_of(source: Source, n: int, *, method: str, seed: int | None = None) -> Provenance:
+    """The provenance of something fitted on `n` rows of these activations."""
     return Provenance(
         method=method,
         model=source.model,
@@ -180,7 +179,7 @@ def provenance_of(acts: Activations, *, method: str, seed: int | None = None) ->
         span=source.span,
         pool=source.pool,
         data=source.data,
-        n=len(acts),
+        n=n,
         seed=seed,
         versions=source.versions | {"scikit-learn": version("scikit-learn")},
     )

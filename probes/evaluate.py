@@ -47,7 +47,7 @@ def evaluate(
 
     auroc, low, high: with cluster-bootstrap 95 % interval. p: against permuted labels. accuracy at 0. recall at
     false-positive rate `fpr`, with the threshold set on `control` activations (nan without them). brier, ece: for
-    logistic probes, whose scores are log-odds.
+    logistic and LDA probes, whose scores are log-odds.
 
     Raises ArtifactError: activations of another model (unless other_model=True). DataError: one class.
     """
@@ -71,7 +71,7 @@ def evaluate(
         threshold_scores = direction.score_activations(control, other_model=other_model).double().numpy()
         names = ("recall", "recall_low", "recall_high")
         row |= dict(zip(names, recall_at_fpr(scores, labels, threshold_scores, fpr), strict=True))
-    if direction.provenance.method.lower().startswith("logistic"):
+    if direction.provenance.method.lower().startswith(("logistic", "lda")):
         probability = 1 / (1 + np.exp(-scores))
         row |= {"brier": brier(labels, probability), "ece": calibration_error(labels, probability)}
     rows = [row, *_baselines(direction, acts, train, labels, null, draws, seed)]

@@ -1,20 +1,36 @@
 """Fit: activations at one site to a probe and the direction it stands for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from sklearn.base import clone
 
 from lens.activations import Activations
 from lens.errors import DataError, available
+from lens.moments import Moments
 from lens.sites import Site
 from probes.base import LinearProbe
 from probes.direction import Direction, provenance_of
+from probes.lda import Lda
 from probes.logistic import Logistic
 from probes.mean_difference import MeanDifference
+from probes.moment_probe import MomentProbe
+from probes.pca import Lat, Pca
+from probes.ridge import Ridge
 
-PROBES: dict[str, type[LinearProbe]] = {"mean_difference": MeanDifference, "logistic": Logistic}
+PROBES: dict[str, Callable[[], LinearProbe]] = {
+    "mean_difference": MeanDifference,
+    "mass_mean": partial(MeanDifference, whiten=True),
+    "logistic": Logistic,
+    "lda": Lda,
+    "ridge": Ridge,
+    "pca": Pca,
+    "lat": Lat,
+}
 
 
 @dataclass(frozen=True)
@@ -53,30 +69,50 @@ def check_labels(acts: Activations) -> np.ndarray:
     return labels
 
 
-def fit(acts: Activations, site: str | Site, probe: str | LinearProbe = "mean_difference") -> Fitted:
-    """Fit one probe at one site on all rows.
+def fit(source: Activations | Moments, site: str | Site, probe: str | LinearProbe = "mean_difference") -> Fitted:
+    """Fit one probe at one site, on all rows of activations or on moments of two classes.
 
     The direction is the probe's coefficient vector, unit length, pointing to label 1; it carries the norms
     that steering needs and where it came from.
 
-    Raises SiteError: a site that was not collected. DataError: one class, a missing label, unknown probe.
+    Raises SiteError: a site that was not collected. DataError: one class, a missing label, unknown probe, or one that
+    needs the rows themselves.
     """
-    labels = check_labels(acts)
-    X = acts.numpy(site).astype(np.float64)
-    estimator = make(probe).fit(X, labels)
+    estimator = make(probe)
+    if isinstance(source, Moments):
+        means, count = _fit_moments(estimator, source, site, name_of(probe))
+        residual_norm = source.norms[source.site(site)]
+    else:
+        labels = check_labels(source)
+        X = source.numpy(site).astype(np.float64)
+        estimator.fit(X, labels)
+        means, count = np.stack([X[labels == value].mean(axis=0) for value in (0, 1)]), len(X)
+        residual_norm = source.residual_norm(site)
     coef = estimator.coef_[0]
     norm = float(np.linalg.norm(coef))
     if norm == 0:
         raise DataError(f"The probe {name_of(probe)} at {site} is zero: the classes have equal means there.")
-    means = np.stack([X[labels == value].mean(axis=0) for value in (0, 1)])
     direction = Direction(
         vector=torch.from_numpy(coef / norm).float(),
-        site=acts.site(site),
+        site=source.site(site),
         norm=norm,
         bias=float(estimator.intercept_[0]),
-        residual_norm=acts.residual_norm(site),
+        residual_norm=residual_norm,
         difference=float(np.linalg.norm(means[1] - means[0])),
         neutral=float(means.mean(axis=0) @ coef / norm),
-        provenance=provenance_of(acts, method=name_of(probe)),
+        provenance=provenance_of(source.source, count, method=name_of(probe)),
     )
     return Fitted(estimator, direction)
+
+
+def _fit_moments(
+    estimator: LinearProbe, source: Moments, site: str | Site, name: str
+) -> tuple[Float[np.ndarray, "2 d"], int]:
+    if not isinstance(estimator, MomentProbe):
+        known = [other for other in PROBES if isinstance(make(other), MomentProbe)]
+        raise DataError(f"The probe {name} needs rows, not their moments; available: {available(known)}.")
+    if source.classes != (0, 1):
+        raise DataError(f"Moments of the classes 0 and 1 are needed; these have {available(source.classes)}.")
+    moments = source[site]
+    estimator.fit_moments(moments)
+    return moments.mean.numpy(), int(moments.count.sum())

@@ -10,16 +10,14 @@ Source: scikit-learn's LogisticRegression (Pedregosa et al., 2011) does the fitt
 Understanding intermediate layers using linear classifier probes (2016), for the use.
 """
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 
-from probes.base import LinearProbe
+from probes.base import LinearProbe, LogOdds
 
 
-class Logistic(LinearProbe):
+class Logistic(LogOdds, LinearProbe):
     """L2-penalised logistic regression. C: inverse strength of the penalty."""
 
     def __init__(self, C: float = 1.0, *, standardise: bool = True, max_iter: int = 1000) -> None:
@@ -39,8 +37,3 @@ class Logistic(LinearProbe):
         model.fit((X - center) / spread, positive, sample_weight=weight)
         coef = model.coef_[0] / spread
         return coef, float(model.intercept_[0] - coef @ center)
-
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
-        """Probabilities of both classes, shape [n, 2]."""
-        high = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.stack([1 - high, high], axis=1)

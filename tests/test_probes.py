@@ -15,9 +15,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import lens
 import probes
-from probes import Logistic, MeanDifference
+from probes import Lat, Lda, Logistic, MeanDifference, Pca, Ridge
 
-ALL = [MeanDifference(), Logistic(), Logistic(C=0.01, standardise=False)]
+KINDS = [MeanDifference(), MeanDifference(whiten=True), Logistic(), Lda(), Lda(0.5), Ridge(), Pca(), Lat()]
+ALL = [*KINDS, Logistic(C=0.01, standardise=False)]
 
 
 def data(seed=0, n=60, d=8):
@@ -77,7 +78,7 @@ DIFFERENT = {
 }
 
 
-@pytest.mark.parametrize("probe", [MeanDifference(), Logistic()], ids=repr)
+@pytest.mark.parametrize("probe", KINDS, ids=repr)
 def test_scikit_learns_own_checks_pass(probe):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,8 +161,8 @@ def test_the_direction_carries_what_steering_needs(planted):
 
 def test_fit_says_what_is_missing(planted):
     acts = planted()
-    with pytest.raises(lens.DataError, match="'lda'; available: mean_difference, logistic"):
-        probes.fit(acts, "resid_post.1", "lda")
+    with pytest.raises(lens.DataError, match="'qda'; available: mean_difference, mass_mean, logistic, lda"):
+        probes.fit(acts, "resid_post.1", "qda")
     with pytest.raises(lens.SiteError, match=r"'resid_post\.7'; collected: resid_post\.0"):
         probes.fit(acts, "resid_post.7")
     with pytest.raises(lens.DataError, match="All 60 rows have label 1"):
