@@ -1,8 +1,8 @@
 """Direction: a unit vector in the residual stream that knows where it came from."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.activations import Activations, Source
+from lens.activations import Activations
 from lens.errors import ArtifactError
 from lens.model import Model
 from lens.sites import Site
+from probes.provenance import Provenance
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How a direction was made. Empty fields are unknown (a direction from a bare vector)."""
-
-    method: str = "vector"
-    model: str = ""
-    fingerprint: str = ""
-    span: str = ""
-    pool: str = ""
-    data: str = ""
-    n: int = 0
-    seed: int | None = None
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +39,7 @@ class Direction:
     residual_norm: float
     difference: float
     neutral: float
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __repr__(self) -> str:
         where = f" of {self.provenance.model!r}" if self.provenance.model else ""
@@ -121,6 +107,108 @@ class Direction:
         self.check(model.fingerprint, model.d_model, model.name, other_model=other_model)
         model.sites(self.site)
 
+    def __mul__(self, factor: float) -> "Direction":
+        """`factor` times the score; a negative factor turns the direction round."""
+        if not math.isfinite(factor) or factor == 0:
+            raise ArtifactError(f"A direction times {factor} is no direction.")
+        sign = math.copysign(1.0, factor)
+        return replace(
+            self,
+            vector=sign * self.vector,
+            norm=abs(factor) * self.norm,
+            bias=factor * self.bias,
+            neutral=sign * self.neutral,
+            provenance=replace(self.provenance, method=f"{factor:g} · {self.provenance.method}"),
+        )
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Direction":
+        return self * -1.0
+
+    def __add__(self, other: "Direction") -> "Direction":
+        """The direction whose score is the sum of both scores.
+
+        `difference` and `neutral` of a sum are unknown (nan); see `recentred`. Raises ArtifactError: another site,
+        width or model, or directions that cancel out.
+        """
+        self.check_same_place(other)
+        total = self.norm * self.vector.double() + other.norm * other.vector.double()
+        norm = float(total.norm())
+        if norm <= 1e-6 * (self.norm + other.norm):
+            raise ArtifactError(f"{self!r} and {other!r} cancel out.")
+        nan = float("nan")
+        return replace(
+            self,
+            vector=(total / norm).float(),
+            norm=norm,
+            bias=self.bias + other.bias,
+            residual_norm=(self.residual_norm + other.residual_norm) / 2,
+            difference=nan,
+            neutral=nan,
+            provenance=self.provenance.joined(other.provenance),
+        )
+
+    def __sub__(self, other: "Direction") -> "Direction":
+        return self + (-other)
+
+    def cosine(self, other: "Direction") -> float:
+        """`v · u`. Raises ArtifactError where the widths differ."""
+        if len(self.vector) != len(other.vector):
+            raise ArtifactError(f"Directions of width {len(self.vector)} and {len(other.vector)} have no cosine.")
+        return float(self.vector.double() @ other.vector.double())
+
+    def without(self, *others: "Direction") -> "Direction":
+        """What is left of the direction when the span of others is projected out, `v − UUᵀv`, normalised.
+
+        Its threshold, difference and neutral value are unknown (nan) until `recentred`. Raises ArtifactError where
+        nothing is left, or a site or model differs.
+        """
+        for other in others:
+            self.check_same_place(other)
+        span = torch.linalg.qr(torch.stack([other.vector for other in others], dim=1).double()).Q
+        left = self.vector.double() - span @ (span.T @ self.vector.double())
+        size, nan = float(left.norm()), float("nan")
+        if size < 1e-6:
+            raise ArtifactError(f"{self!r} lies in the span of the others: nothing is left of it.")
+        names = ", ".join(other.provenance.method for other in others)
+        known = replace(self.provenance, method=f"{self.provenance.method} without ({names})")
+        return replace(
+            self,
+            vector=(left / size).float(),
+            norm=self.norm * size,
+            bias=nan,
+            difference=nan,
+            neutral=nan,
+            provenance=known,
+        )
+
+    def recentred(self, acts: Activations, *, other_model: bool = False) -> "Direction":
+        """The same direction with threshold, neutral value and norms from labelled activations: the score is 0 midway
+        between the class means, `difference` is the distance of the means along it."""
+        self.check(acts.source.fingerprint, len(self.vector), acts.source.model, other_model=other_model)
+        along = self.project(acts[self.site]).double()
+        low, high = (float(along[torch.from_numpy(acts.labels == value)].mean()) for value in (0, 1))
+        middle = (low + high) / 2
+        return replace(
+            self,
+            bias=-self.norm * middle,
+            residual_norm=acts.residual_norm(self.site),
+            difference=abs(high - low),
+            neutral=middle,
+        )
+
+    def check_same_place(self, other: "Direction") -> None:
+        """Raises ArtifactError where two directions cannot be combined: another site, width or model."""
+        if self.site != other.site or len(self.vector) != len(other.vector):
+            raise ArtifactError(
+                f"Directions at {self.site} (width {len(self.vector)}) and {other.site} (width {len(other.vector)}) "
+                "cannot be combined; .at(site) moves one."
+            )
+        own, theirs = (one.provenance.fingerprint.split("+")[0] for one in (self, other))
+        if own and theirs and own != theirs:
+            raise ArtifactError(f"Directions of different models ({own} and {theirs}) cannot be combined.")
+
     def random_like(self, seed: int) -> "Direction":
         """A random unit vector with this direction's site and norms: the control of equal size.
 
@@ -168,18 +256,3 @@ class Direction:
             return cls(vector=vector, site=site, provenance=provenance, **facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
-
-
-def provenance_of(source: Source, n: int, *, method: str, seed: int | None = None) -> Provenance:
-    """The provenance of something fitted on `n` rows of these activations."""
-    return Provenance(
-        method=method,
-        model=source.model,
-        fingerprint=source.fingerprint,
-        span=source.span,
-        pool=source.pool,
-        data=source.data,
-        n=n,
-        seed=seed,
-        versions=source.versions | {"scikit-learn": version("scikit-learn")},
-    )

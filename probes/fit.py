@@ -14,12 +14,13 @@ from lens.errors import DataError, available
 from lens.moments import Moments
 from lens.sites import Site
 from probes.base import LinearProbe
-from probes.direction import Direction, provenance_of
+from probes.direction import Direction
 from probes.lda import Lda
 from probes.logistic import Logistic
 from probes.mean_difference import MeanDifference
 from probes.moment_probe import MomentProbe
 from probes.pca import Lat, Pca
+from probes.provenance import provenance_of
 from probes.ridge import Ridge
 
 PROBES: dict[str, Callable[[], LinearProbe]] = {
