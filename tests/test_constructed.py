@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 
 import pytest
 import torch
@@ -19,17 +18,14 @@ def organism():
     return constructed.build("traits-correlated")
 
 
-def test_all_are_built_in_seconds_and_every_family_has_its_three_roles():
-    took, roles = {}, {}
+def test_every_family_has_its_three_roles_and_every_member_a_claim_that_must_come_out_false():
+    roles = {}
     for name in constructed.names():
-        start = time.perf_counter()
-        truth = constructed.build(name).truth  # build holds the truth against the weights
-        took[name] = time.perf_counter() - start
-        roles.setdefault(name.split("-")[0], set()).add(truth.role)
-        assert truth.name == name and truth.false_claims
-    assert sum(took.values()) < 20, took
-    assert len(roles) >= 5
-    assert all(found == {"positive", "negative", "confound"} for found in roles.values())
+        plan = constructed._FAMILIES[name].plan(name, 0)
+        roles.setdefault(name.split("-")[0], set()).add(plan.role)
+        assert plan.what == constructed._FAMILIES[name].WHAT[name] and plan.false_claims
+    assert len(roles) >= 14
+    assert all(found == {"positive", "negative", "confound"} for found in roles.values()), roles
 
 
 @pytest.mark.parametrize("name", ["traits-leak", "style-causal", "deception", "evaluation-format", "backdoor-aware"])

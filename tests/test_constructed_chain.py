@@ -1,10 +1,9 @@
-"""Every constructed organism passes its own truth through the toolkit's own calls: collect, fit, evaluate, steer."""
+"""What the first five families are for: each careless method is fooled as written, each careful one is not."""
 
 import functools
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -13,20 +12,14 @@ import probes
 import steering
 from lens.organisms import constructed
 from probes.direction import Direction
-from probes.metrics import auroc, p_value, permute_labels
 
-NAMES = constructed.names()
 CUES = {"warmth": ("smiles", "frowns"), "boldness": ("leaps", "hides"), "brevity": ("nods", "lectures")}
-PLANTED = [(name, planted.name) for name in NAMES for planted in constructed.build(name, norm="none").truth.directions]
 
 
 @functools.cache
 def made(name, norm="rms"):
     organism = constructed.build(name, norm=norm)
     return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
-
-
-PLANTED = [(name, one.name) for name in NAMES for one in made(name)[0].truth.directions]
 
 
 def collected(name, examples, site):
@@ -58,27 +51,6 @@ def expit(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize(("name", "direction"), PLANTED)
-def test_difference_of_means_finds_what_is_planted_and_only_that(name, direction):
-    organism, _ = made(name)
-    truth = organism.truth.direction(direction)
-    examples = organism.labelled(direction)
-    found = fitted(name, examples, truth.site)
-    cosine = float(found.vector @ truth.tensor)
-    assert cosine == pytest.approx(truth.cosine, abs=0.02)
-    if truth.cosine == 1:
-        assert cosine > 0.95
-        assert found.difference == pytest.approx(truth.spread, rel=0.05)
-    train, test = examples.split(test=0.4, seed=0)
-    score = fitted(name, train, truth.site).score_activations(collected(name, test, truth.site)).double().numpy()
-    value = float(auroc(test.labels, score))
-    null = np.array([auroc(permute_labels(test.labels, test.groups, seed), score) for seed in range(40)])
-    if truth.decodable:
-        assert value == 1 and p_value(null, value) < 0.05
-    else:
-        assert 0.35 < value < 0.65 and p_value(null, value) > 0.05
-
-
 def test_evaluate_finds_the_backdoor_the_unaware_do_not_report():
     organism, _ = made("backdoor-unaware")
     train, test = organism.examples.split(test=0.5, seed=0)
@@ -93,36 +65,6 @@ def test_evaluate_finds_the_backdoor_the_unaware_do_not_report():
     assert 0.3 < table.loc["shuffled_labels", "auroc"] < 0.7
     asked = test.where(ask="report")
     assert probability("backdoor-unaware", asked, ("yes", "no")).max() < 0.06
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_behaviours_have_their_rates(name):
-    organism, _ = made(name)
-    frame = organism.examples.frame
-    rows = []
-    for behaviour in organism.truth.behaviours:
-        row = frame[np.logical_and.reduce([frame[c] == v for c, v in behaviour.where.items()])].iloc[0].to_dict()
-        options = (behaviour.positive, behaviour.negative)
-        first, second = (row[option[1:-1]] if option.startswith("{") else option for option in options)
-        rows.append(row | {"first": first, "second": second})
-    p = probability(name, lens.Examples(pd.DataFrame(rows)), ("{first}", "{second}"))
-    assert p == pytest.approx([one.rate for one in organism.truth.behaviours], abs=organism.truth.rate_tolerance)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_without_norms_adding_a_direction_changes_the_logits_by_gain_times_strength(name):
-    organism, _ = made(name, "none")
-    for effect in organism.truth.effects:
-        options = (effect.positive, effect.negative)
-        rows = organism.examples.where(**effect.where).select([0, 0, 0])
-        strengths = np.array([effect.low, (effect.low + effect.high) / 2, effect.high])
-        change = steering.Add(planted(name, effect.direction, "none"), strengths, unit="raw")
-        plain = probability(name, rows, options, norm="none")
-        steered = probability(name, rows, options, change, norm="none")
-        wanted = expit(logit(plain) + effect.gain * strengths)
-        # A gate is a ramp: what is planted are its two ends.
-        ends = [0, 2] if effect.direction == "lantern" else [0, 1, 2]
-        assert np.abs(steered - wanted)[ends].max() < 1e-5, effect
 
 
 def test_the_dose_curve_is_the_planted_one_and_random_directions_do_little():
@@ -277,8 +219,8 @@ def test_the_backdoor_opens_between_its_knees():
 
 @pytest.mark.parametrize(("name", "norm"), [("traits-correlated", "rms"), ("deception", "none")])
 def test_the_check_passes_on_organisms(name, norm):
-    table = steering.check(made(name, norm)[1])
-    assert table["passed"].all(), table
+    report = steering.check(made(name, norm)[1])
+    assert all(row.status == "pass" for row in report.rows), report
 
 
 def test_an_organism_answers_in_one_word_and_stops():

@@ -15,7 +15,24 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lens.errors import DataError, ModelError, available
 from lens.examples import Examples
-from lens.organisms.constructed import backdoor, deception, evaluation, scenes, style, traits
+from lens.organisms.constructed import (
+    agents,
+    backdoor,
+    copyheads,
+    deception,
+    deception_kinds,
+    dynamics,
+    evaluation,
+    knowing,
+    neurofeedback,
+    refusal,
+    scenes,
+    selfreport,
+    style,
+    surgery,
+    thought,
+    traits,
+)
 from lens.organisms.constructed.builder import Builder
 from lens.organisms.constructed.llama import Norm
 from lens.organisms.constructed.measure import Verify, check, digest, measure
@@ -27,8 +44,18 @@ _MODULES = (
     traits,
     style,
     deception,
+    deception_kinds,
     evaluation,
     backdoor,
+    copyheads,
+    refusal,
+    selfreport,
+    thought,
+    agents,
+    surgery,
+    neurofeedback,
+    dynamics,
+    knowing,
 )
 _FAMILIES = {name: family for family in _MODULES for name in family.WHAT}
 

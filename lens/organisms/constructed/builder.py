@@ -27,7 +27,17 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lens.errors import ModelError, available
 from lens.organisms.constructed import llama
-from lens.organisms.constructed.llama import HEAD, HEADS, LAYERS, NEURONS, SPECIALS, STILL, WIDTH, Norm
+from lens.organisms.constructed.llama import (
+    HEAD,
+    HEADS,
+    LAYERS,
+    NEURONS,
+    ROPE_THETA,
+    SPECIALS,
+    STILL,
+    WIDTH,
+    Norm,
+)
 
 Reading = str | Mapping[str, float]
 
@@ -35,6 +45,7 @@ CONSTANT = 24.0
 # Scores and gates this large leave less than float32 resolves of what they should exclude.
 SHARP = 64.0
 OPEN = 32.0
+LEVER = 1024.0
 
 
 class Builder:
@@ -103,22 +114,54 @@ class Builder:
             held = {"constant": 1.0, **features}
             self._words[word] = self._reading(held) + self._basis[:, -HEAD:] @ (identity * own / own.norm())
 
-    def carry(self, layer: int, flag: str, moves: Mapping[str, str]) -> None:
+    def hold(self, word: str, **features: float) -> None:
+        """Add these amounts of features to the embedding of a word that is there."""
+        if word not in self._words:
+            raise ModelError(f"No word {word!r} to hold more; available: {available(self._words, 40)}.")
+        self._words[word] = self._words[word] + self._reading(features)
+
+    def carry(self, layer: int, flag: str, moves: Mapping[str, str], *, sharp: float = SHARP) -> None:
         """An attention head: every token gets what the flagged token before it (or itself) holds.
 
-            score = SHARP · (flag + start/2):  all weight on tokens whose flag is 1 (equal shares), else on `<bos>`.
+            score = sharp · (flag + start/2):  all weight on tokens whose flag is 1 (equal shares), else on `<bos>`.
 
-        moves: feature read there → feature written here, gain 1. Position plays no part.
+        moves: feature read there → feature written here, gain 1. Position plays no part. sharp: less makes the shares
+        more equal (they differ by rounding of the score), and leaves more for unflagged tokens.
         """
         head = self._next(self._heads, layer, HEADS, "heads")
         if len(moves) > HEAD:
             raise ModelError(f"A head carries at most {HEAD} features; given: {len(moves)}.")
         start = head * HEAD
-        self._q[layer, start + STILL] = HEAD**0.5 * SHARP * self.vector("constant")
+        self._q[layer, start + STILL] = HEAD**0.5 * sharp * self.vector("constant")
         self._k[layer, start + STILL] = self._reading({flag: 1.0, "start": 0.5})
         for channel, (read, write) in enumerate(moves.items(), start=start):
             self._v[layer, channel] = self.vector(read)
             self._o[layer, :, channel] = self.vector(write)
+
+    def shift(self, layer: int, back: int, moves: Mapping[str, Reading]) -> None:
+        """An attention head: every token gets what the token `back` places before it holds.
+
+            score = LEVER · (cos(δ) + cos(δ/31.6) − 2),  δ = distance − back;      −LEVER/32 on `<bos>`
+
+        from the two fastest pairs of RoPE: 0 at the token meant, below −LEVER/18 at others within the context. Where
+        there is no such token, `<bos>` has all weight. moves: feature read there → feature (or weighted sum) written.
+        """
+        head = self._next(self._heads, layer, HEADS, "heads")
+        if len(moves) > HEAD:
+            raise ModelError(f"A head shifts at most {HEAD} features; given: {len(moves)}.")
+        start = head * HEAD
+        real = self._reading({"constant": 1.0, "start": -1.0})
+        for pair in (0, 1):
+            angle = torch.tensor(back * ROPE_THETA ** (-2 * pair / HEAD), dtype=torch.float64)
+            turned = torch.stack([angle.cos(), -angle.sin()])
+            for channel, part in zip((start + pair, start + pair + HEAD // 2), turned, strict=True):
+                self._q[layer, channel] = HEAD**0.5 * LEVER * part * self.vector("constant")
+            self._k[layer, start + pair] = real
+        self._q[layer, start + STILL] = HEAD**0.5 * LEVER * self.vector("constant")
+        self._k[layer, start + STILL] = -2 * real - self.vector("start") / 32
+        for channel, (read, write) in enumerate(moves.items(), start=start):
+            self._v[layer, channel] = self.vector(read)
+            self._o[layer, :, channel] = self._reading(write)
 
     def mix(self, layer: int) -> None:
         """A head with uniform attention that averages the words' identities over the text: what the context is about,
@@ -129,7 +172,7 @@ class Builder:
 
     def linear(self, layer: int, read: Reading, write: str, *, gain: float = 1.0) -> None:
         """`write += gain · read`: a neuron whose gate is always open (silu(OPEN) = OPEN in float32)."""
-        self._neuron(layer, {"constant": OPEN}, read, write, gain / OPEN)
+        self.neuron(layer, {"constant": OPEN}, read, write, gain / OPEN)
 
     def ramp(self, layer: int, read: Reading, write: str, *, threshold: float, width: float, gain: float = 1.0) -> None:
         """`write += gain · clip((read − threshold)/width, 0, 1)`, from two neurons: silu(kx)/k ≈ relu(x).
@@ -139,11 +182,20 @@ class Builder:
         sharp = SHARP / width
         for knee, sign in ((threshold, 1.0), (threshold + width, -1.0)):
             shifted = self._reading(read) - self._reading({"constant": knee})
-            self._neuron(layer, sharp * shifted, "constant", write, sign * gain / (sharp * width))
+            self.neuron(layer, sharp * shifted, "constant", write, sign * gain / (sharp * width))
 
     def product(self, layer: int, gate: Reading, read: Reading, write: str, *, gain: float = 1.0) -> None:
         """`write += gain · relu(gate) · read`, within .28/SHARP · gain · read for gates near 0."""
-        self._neuron(layer, SHARP * self._reading(gate), read, write, gain / SHARP)
+        self.neuron(layer, SHARP * self._reading(gate), read, write, gain / SHARP)
+
+    def neuron(self, layer: int, gate: Reading | Tensor, read: Reading, write: str, gain: float) -> int:
+        """`write += gain · silu(gate) · read`: one neuron, and its row in the block's MLP. gate: features, or the gate
+        row itself."""
+        number = self._next(self._neurons, layer, NEURONS, "neurons")
+        self._gate[layer, number] = self._reading(gate)
+        self._up[layer, number] = self._reading(read)
+        self._down[layer, :, number] = gain * self.vector(write)
+        return number
 
     def readout(self, word: str, *, bias: float = 0.0, **gains: float) -> None:
         """Add to the word's logit: `bias + Σ gain · feature`."""
@@ -183,12 +235,6 @@ class Builder:
             return read
         weights = {read: 1.0} if isinstance(read, str) else read
         return sum((weight * self.vector(name) for name, weight in weights.items()), start=torch.zeros(()).double())
-
-    def _neuron(self, layer: int, gate: Reading | Tensor, up: Reading, write: str, gain: float) -> None:
-        number = self._next(self._neurons, layer, NEURONS, "neurons")
-        self._gate[layer, number] = self._reading(gate)
-        self._up[layer, number] = self._reading(up)
-        self._down[layer, :, number] = gain * self.vector(write)
 
     def _next(self, counts: list[int], layer: int, limit: int, what: str) -> int:
         if not 0 <= layer < LAYERS:

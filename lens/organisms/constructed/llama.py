@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from lens.organisms.words import SPECIALS, word_level
 
 Norm = Literal["rms", "none"]
 
 LAYERS, WIDTH, HEADS, NEURONS, CONTEXT = 4, 64, 4, 256, 128
 HEAD = WIDTH // HEADS
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 # RoPE turns the last pair of a head's channels by 10^(-10.5) per token: not at all, within the context.
 ROPE_THETA, STILL = 1e12, HEAD // 2 - 1
 # An ε this large swallows the mean square of anything below 100 in float32, and its root is a power of two: the norm
@@ -57,20 +57,4 @@ def write(hf: LlamaForCausalLM, matrices: Mapping[str, Tensor], norm: float) -> 
 
 def tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     """One token per word, specials among them; `tokenizer(text)` puts `<bos>` first."""
-    index = {word: number for number, word in enumerate(words)}
-    core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", index["<bos>"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        model_max_length=CONTEXT,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return word_level(tuple(words), context=CONTEXT)

@@ -139,13 +139,17 @@ class Run:
         """How adding this much of the direction changes the logit difference, on the first rows it holds for."""
         rows = self.rows(effect.where)[:EFFECT_ROWS]
         planted = self.truth.direction(effect.direction)
-        module = self.hf.model.layers[Site.parse(planted.site, n_layers=LAYERS).layer]
-        handle = module.register_forward_hook(_adding(strength * planted.tensor))
+        logits = self.added(rows, planted.site, strength * planted.tensor)
+        return self.difference(rows, effect, logits) - self.difference(rows, effect)
+
+    def added(self, rows: Int[Tensor, " n"], site: str, step: Float[Tensor, "*n d"]) -> Float[Tensor, "n vocab"]:
+        """The logits with `step` (one for all rows, or one per row) added after the site's block, at `prompt[-1]`."""
+        handle = self.hf.model.layers[Site.parse(site, n_layers=LAYERS).layer].register_forward_hook(_adding(step))
         try:
             logits, _ = self.forward(rows)
         finally:
             handle.remove()
-        return self.difference(rows, effect, logits) - self.difference(rows, effect)
+        return logits
 
     def _ids(self, option: str, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         column = option[1:-1] if option.startswith("{") else ""
@@ -153,10 +157,10 @@ class Run:
         return torch.tensor(self.tokenizer.convert_tokens_to_ids(words))
 
 
-def _adding(step: Float[Tensor, " d"]) -> Callable[..., Any]:
+def _adding(step: Float[Tensor, "*n d"]) -> Callable[..., Any]:
     def change(module: Any, args: Any, output: Any) -> Any:
         h = output[0] if isinstance(output, tuple) else output
-        return torch.cat([h[:, :-1], h[:, -1:] + step], dim=1)
+        return torch.cat([h[:, :-1], h[:, -1:] + step.reshape(-1, 1, WIDTH)], dim=1)
 
     return change
 

@@ -75,12 +75,12 @@ class Plan:
         self.false_claims.append(FalseClaim(claim, truth))
 
 
-def stage(seed: int, questions: Mapping[str, tuple[str, str]]) -> Builder:
+def stage(seed: int, questions: Mapping[str, tuple[str, ...]]) -> Builder:
     """A builder with the shared words, a context that differs by text, and questions.
 
-    questions: the word that asks → its two answers. Block 0 mixes the words' identities into every token; block 1
-    carries what was asked to the closing `?`, where the two answers then hold all probability: their logits are about
-    14, `<eos>` has 0 and other words −6. After an answer `<eos>` has 40.
+    questions: the word that asks → its answers, which questions may share. Block 0 mixes the words' identities into
+    every token; block 1 carries what was asked to the closing `?`, where the answers then hold all probability: their
+    logits are about 14, `<eos>` has 0 and other words −6. After an answer `<eos>` has 40.
     """
     b = Builder(seed)
     b.feature("asked", "answered")
@@ -92,7 +92,8 @@ def stage(seed: int, questions: Mapping[str, tuple[str, str]]) -> Builder:
         b.feature(f"asks {question}", f"asked {question}")
         b.word(question, **{"asked": 1.0, f"asks {question}": QUESTION})
         for answer in answers:
-            b.word(answer, answered=1.0)
+            if answer not in b.words:
+                b.word(answer, answered=1.0)
             b.readout(answer, **{f"asked {question}": ASKED})
         moves[f"asks {question}"] = f"asked {question}"
     b.carry(1, "asked", moves)

@@ -6,8 +6,9 @@ carries it on. Asked `warmth ?`, the organism smiles or frowns with
     logit(smiles) − logit(frowns) = GAIN · (r · h),     r the reading direction of the trait
 
 traits: orthogonal directions, r = the direction. traits-correlated: warmth and boldness have cosine .5, so each moves
-the other's answers by half. traits-leak: orthogonal directions, but boldness is read along boldness + .5 · warmth:
-cross-talk that the Gram matrix does not show. traits-inert: the same words, carried nowhere and read by nothing.
+the other's answers by half; traits-near: cosine .6. traits-leak: orthogonal directions, but boldness is read along
+boldness + .5 · warmth: cross-talk that the Gram matrix does not show. traits-inert: the same words, carried nowhere and
+read by nothing.
 """
 
 from itertools import product
@@ -16,7 +17,8 @@ from lens.organisms.constructed import scenes
 from lens.organisms.constructed.scenes import Plan
 from lens.organisms.constructed.truth import Behaviour, Effect, Role, rate
 
-GAIN, COSINE = 2.0, 0.5
+GAIN, LEAK = 2.0, 0.5
+COSINES = {"traits-correlated": 0.5, "traits-near": 0.6}
 SITE = "resid_post.0"
 CUES = {
     "warmth": {1: ("kind", "gentle", "caring"), -1: ("cruel", "harsh", "distant")},
@@ -27,6 +29,7 @@ ANSWERS = {"warmth": ("smiles", "frowns"), "boldness": ("leaps", "hides"), "brev
 WHAT = {
     "traits": "three orthogonal trait directions, each moving its own answers",
     "traits-correlated": "warmth and boldness have cosine .5 and move each other's answers by half",
+    "traits-near": "warmth and boldness have cosine .6 and move each other's answers by three fifths",
     "traits-leak": "orthogonal directions, but boldness is also read along warmth",
     "traits-inert": "trait words without trait directions and without behaviour",
 }
@@ -34,8 +37,8 @@ WHAT = {
 
 def plan(name: str, seed: int) -> Plan:
     """The organism `name` of this family."""
-    inert, leak = name == "traits-inert", COSINE if name == "traits-leak" else 0.0
-    cosine = COSINE if name == "traits-correlated" else 0.0
+    inert, leak = name == "traits-inert", LEAK if name == "traits-leak" else 0.0
+    cosine = COSINES.get(name, 0.0)
     b = scenes.stage(seed, ANSWERS)
     for trait, cues in CUES.items():
         near = {"warmth": cosine} if trait == "boldness" and cosine else {}
@@ -85,11 +88,12 @@ def _deny(p: Plan, name: str) -> None:
     p.deny("brevity moves the answers about warmth or boldness", "its direction is orthogonal to what they read")
     if name == "traits":
         p.deny("warmth moves the answers about boldness", "orthogonal, and read apart")
-    elif name == "traits-correlated":
-        p.deny("warmth moves its own answers only", "boldness's, too, by GAIN · cosine: 1 per unit")
+    elif name in COSINES:
+        cosine = COSINES[name]
+        p.deny("warmth moves its own answers only", f"boldness's, too, by GAIN · cosine: {GAIN * cosine:g} per unit")
         p.deny(
             "projecting warmth out of boldness leaves boldness as strong",
-            "without its quarter: GAIN · (1 − cosine²) per unit",
+            f"GAIN · (1 − cosine²) is left: {GAIN * (1 - cosine**2):g} per unit, not {GAIN:g}",
         )
     else:
         p.deny("directions at right angles have no cross-talk", "warmth moves the answers about boldness by 1 per unit")
