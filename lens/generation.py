@@ -61,12 +61,14 @@ def prompt_batches(model: "Model", prompts: Sequence[Any], settings: Any, batch_
         yield batch.to(model.device)
 
 
-def run(model: "Model", batch: Batch, settings: Any) -> list[Generation]:
-    """Continue the prompts of one batch."""
+def run(model: "Model", batch: Batch, settings: Any, *, stopping: Any = None) -> list[Generation]:
+    """Continue the prompts of one batch. stopping: transformers' stopping criteria, called after each token."""
     stop = settings.eos_token_id
     stops = set(stop if isinstance(stop, list) else [stop]) - {None}
     with torch.no_grad(), model.laid_out(batch, generating=True):
-        output = model.hf.generate(input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings)
+        output = model.hf.generate(
+            input_ids=batch.ids, attention_mask=batch.mask, generation_config=settings, stopping_criteria=stopping
+        )
     sequences = output if isinstance(output, torch.Tensor) else output.sequences
     each = len(sequences) // len(batch.ids)
     made = []

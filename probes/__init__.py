@@ -8,6 +8,7 @@ from probes.geometry import cosines, mean, project, reliability
 from probes.lda import Lda
 from probes.logistic import Logistic
 from probes.mean_difference import MeanDifference
+from probes.monitor import Monitor, Watched
 from probes.pca import Lat, Pca
 from probes.provenance import Provenance
 from probes.ridge import Ridge
@@ -23,9 +24,11 @@ __all__ = [
     "LinearProbe",
     "Logistic",
     "MeanDifference",
+    "Monitor",
     "Pca",
     "Provenance",
     "Ridge",
+    "Watched",
     "best",
     "cosines",
     "evaluate",

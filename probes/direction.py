@@ -81,8 +81,8 @@ class Direction:
         """`v · h`, in the residual stream's own units."""
         return h.float() @ self.vector.to(h.device)
 
-    def score_activations(self, acts: Activations, *, other_model: bool = False) -> Float[Tensor, " n"]:
-        """Scores of collected activations at this direction's site.
+    def score_activations(self, acts: Activations, *, other_model: bool = False) -> Float[Tensor, "n *tokens"]:
+        """Scores of collected activations at this direction's site, of every token where they are unpooled.
 
         Raises SiteError where the site was not collected, ArtifactError where they come from another model
         (unless `other_model=True`).
