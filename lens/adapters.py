@@ -18,10 +18,13 @@ from lens.errors import ModelError
 class Parts:
     """Module names of one architecture: full paths for `blocks` to `unembed`; inside a block for
     the rest. None where the architecture has no such part. The `_norm` of an attention or MLP is the norm
-    applied to its output before it is added (Gemma 2, OLMo 2); its `_writer` the linear layer that writes."""
+    applied to its output before it is added (Gemma 2, OLMo 2); its `_writer` the linear layer that writes.
+    `embed_norm` is a norm between embeddings and first block (Bloom, BERT); `known_as` the adapter that was asked."""
 
+    known_as: str
     blocks: str
     embeddings: tuple[str, ...]
+    embed_norm: str | None
     final_norm: str | None
     unembed: str | None
     attn: str | None
@@ -61,10 +64,12 @@ def find_parts(hf: nn.Module) -> Parts:
         raise ModelError(f"{type(hf).__name__}: the adapter {known_as} names no blocks.")
     mid = path(inside.get("ln2")) or (path(inside.get("mlp")) if "ln2_post" in inside else None)
     return Parts(
+        known_as=known_as,
         blocks=blocks,
         embeddings=tuple(
             name for key in ("embed", "pos_embed", "token_type_embed") if (name := path(mapping.get(key)))
         ),
+        embed_norm=path(mapping.get("embed_ln")),
         final_norm=present(path(mapping.get("ln_final"))),
         unembed=present(path(mapping.get("unembed"))),
         attn=path(inside.get("attn")),
@@ -98,17 +103,25 @@ def _component_mapping(hf: nn.Module) -> tuple[Any, str]:
     return adapter.component_mapping, known_as
 
 
-def build_bridge(hf: nn.Module, tokenizer: Any, name: str) -> Any:
+def build_bridge(hf: Any, tokenizer: Any, name: str, known_as: str) -> Any:
     """A `TransformerBridge` beside the model: a deep copy that keeps the very parameters and buffers.
 
     The bridge replaces modules of what it wraps, so it is given a copy of the modules; the tensors are shared
     (except where its adapter splits a fused QKV, as for Pythia and Bloom).
+
+    Raises ModelError: an encoder without its head, which the bridge cannot wrap.
     """
     from transformer_lens.model_bridge import TransformerBridge
 
+    if known_as != type(hf).__name__:
+        raise ModelError(
+            f"TransformerLens has a bridge for {known_as}, not for {type(hf).__name__}; load it with a head."
+        )
     tensors = [*hf.parameters(), *hf.buffers()]
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
     twin = copy.deepcopy(hf, memo)
+    # A model that was never saved does not say what it is.
+    twin.config.architectures = [known_as]
     spare_tokenizer = copy.deepcopy(tokenizer)
     # A tokenizer that was never saved lacks the two entries by which the bridge re-creates it.
     spare_tokenizer.init_kwargs.setdefault("name_or_path", name)

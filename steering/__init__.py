@@ -2,7 +2,7 @@
 
 from steering import measures
 from steering.apply import apply
-from steering.checks import check
+from steering.checks import CheckReport, check
 from steering.dose import choose_strength, dose_response
 from steering.edit import Edit, Orthogonalize, edit
 from steering.effects import effects
@@ -11,6 +11,7 @@ from steering.interventions import Ablate, Add, Intervention, writers
 __all__ = [
     "Ablate",
     "Add",
+    "CheckReport",
     "Edit",
     "Intervention",
     "Orthogonalize",

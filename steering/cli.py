@@ -9,6 +9,7 @@ import typer
 
 from lens.errors import LensError
 from steering.commands import chain, organism
+from steering.commands.check import check
 from steering.commands.options import console
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     help="From texts to measured effect: read, probe, steer and edit language models.\n\n"
     "Start with [bold]lens demo[/bold]; it needs nothing but this package.",
 )
-for command in (chain.demo, chain.collect, chain.sweep, chain.steer, chain.check):
+for command in (chain.demo, chain.collect, chain.sweep, chain.steer, check):
     app.command()(command)
 app.add_typer(organism.app, name="organism")
 

@@ -108,7 +108,7 @@ def edit(model: Model, change: Orthogonalize, *, other_model: bool = False) -> E
     norm between writer and stream (Gemma 2, OLMo 2), or writers this architecture does not name.
     """
     change.direction.check_model(model, other_model=other_model)
-    _check_editable(model)
+    check_editable(model)
     done = Edit(model, change)
     vector = change.direction.vector
     model.note_edit(done.name)
@@ -143,25 +143,36 @@ def _orthogonalize(done: Edit, vector: Float[Tensor, " d"]) -> None:
                 done._remove(layer.bias, vector, axis=0)
 
 
-def _check_editable(model: Model) -> None:
+def check_editable(model: Model) -> None:
+    """What can be known about editability before any weight is touched. Raises ModelError: a norm between writer and
+    stream, an embedding of another width, or no plain writing matrix."""
     family, parts = type(model.hf).__name__, model.parts
     if parts.attn_norm or parts.mlp_norm:
         raise ModelError(
             f"{family} normalises attention and MLP outputs before adding them, so orthogonal weights would not keep "
             "the direction out of the stream; use Ablate at attn_out and mlp_out instead."
         )
+    if parts.embed_norm:
+        raise ModelError(
+            f"{family} normalises its embeddings ({parts.embed_norm}), which puts the direction back into the stream; "
+            "use Ablate at the sites instead."
+        )
+    for name in parts.embeddings:
+        width = model.hf.get_submodule(name).weight.shape[-1]
+        if width != model.d_model:
+            raise ModelError(f"{family}: {name} has width {width} and is projected to the stream's {model.d_model}.")
     for number, block in enumerate(model.blocks):
-        for name in (parts.attn_writer, parts.mlp_writer):
-            layer = dict(block.named_modules()).get(name or "-")
+        for part, writer in (("attention", parts.attn_writer), ("MLP", parts.mlp_writer)):
+            layer = dict(block.named_modules()).get(writer or "-")
             weight = getattr(layer, "weight", None)
             if weight is None or weight.ndim != 2 or not weight.is_floating_point():
                 raise ModelError(
-                    f"{family}: block {number} has no plain writing matrix {name or 'for attention and MLP'!r} "
-                    "(fused experts or quantised weights cannot be edited)."
+                    f"{family}: block {number} has no plain writing matrix for its {part} (found: {writer or 'none'}); "
+                    "fused experts or quantised weights cannot be edited."
                 )
             is_linear = isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
             if not is_linear:
-                raise ModelError(f"{family}: {name} is a {type(layer).__name__}; nn.Linear or Conv1D can be edited.")
+                raise ModelError(f"{family}: {writer} is a {type(layer).__name__}; nn.Linear or Conv1D can be edited.")
 
 
 def _left_over(model: Model, vector: Tensor) -> float:

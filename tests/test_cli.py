@@ -70,11 +70,6 @@ def test_collect_writes_activations(table: Path, tmp_path: Path) -> None:
     assert len(acts) == 16 and [str(site) for site in acts.sites] == ["resid_post.1"]
 
 
-def test_check_passes_on_the_organism() -> None:
-    said = run("check")
-    assert "padding" in said and "False" not in said
-
-
 def test_organism_corpus_says_how_every_choice_was_drawn(tmp_path: Path) -> None:
     run("organism", "corpus", "--out", tmp_path / "c.jsonl", "--documents", "20")
     documents = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
@@ -111,8 +106,8 @@ def mistakes(table: Path) -> dict[str, tuple[list[str], list[str]]]:
         ),
         "unknown probe": ([*read, "--label", "mood", "--positive", "glad", "--probe", "svm"], ["'svm'", "logistic"]),
         "unknown data set": (["sweep", "-d", "lies"], ["'lies'", "honesty"]),
-        "no such folder": (["check", "-m", "./nowhere"], ["./nowhere"]),
-        "hub id without network": (["check", "-m", "owner/model"], ["owner/model", "folder"]),
+        "no such folder": (["check", "./nowhere"], ["./nowhere"]),
+        "hub id without network": (["check", "owner/model"], ["owner/model", "folder"]),
         "no direction": (["steer", "--direction", "none.safetensors", "-p", "a"], ["none.safetensors"]),
         "no prompt": (["steer", "--direction", "none.safetensors"], ["--prompt", "--data"]),
     }

@@ -9,11 +9,12 @@ import transformers as tf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 FAMILIES = ("gpt2", "pythia", "llama", "qwen3", "gemma2", "mistral", "phi3")
-MORE_FAMILIES = ("olmo2", "falcon", "opt", "bloom", "gptneo")
+MORE_FAMILIES = ("olmo2", "falcon", "opt", "bloom", "gptneo", "gptj", "qwen2", "gemma3", "mixtral", "gptoss")
 ALL_FAMILIES = FAMILIES + MORE_FAMILIES
-PARALLEL = ("pythia", "falcon")  # attention and MLP read the same stream: no resid_mid
-POST_NORM = ("gemma2", "olmo2")  # attention and MLP outputs are normalised before they are added
-WITH_BOS = ("llama", "gemma2", "mistral")
+PARALLEL = ("pythia", "falcon", "gptj")  # attention and MLP read the same stream: no resid_mid
+POST_NORM = ("gemma2", "gemma3", "olmo2")  # attention and MLP outputs are normalised before they are added
+EXPERTS = ("mixtral", "gptoss")  # mixtures of experts: no single matrix writes the MLP's output
+WITH_BOS = ("llama", "gemma2", "gemma3", "mistral", "mixtral")
 
 TEXTS = ["the quick brown fox", "she lied", "the money that she lied about was quick money", "brown", "a fox, a fox"]
 
@@ -81,9 +82,16 @@ def config(family: str, vocab: int) -> tf.PretrainedConfig:
         "llama": lambda: tf.LlamaConfig(**grouped),
         "qwen3": lambda: tf.Qwen3Config(**grouped, head_dim=16, tie_word_embeddings=True),
         "gemma2": lambda: tf.Gemma2Config(**grouped, head_dim=16, query_pre_attn_scalar=16, sliding_window=32),
+        "qwen2": lambda: tf.Qwen2Config(**grouped, tie_word_embeddings=True),
+        "gemma3": lambda: tf.Gemma3TextConfig(**grouped, head_dim=16, query_pre_attn_scalar=16, sliding_window=32),
         "mistral": lambda: tf.MistralConfig(**grouped, sliding_window=64),
+        "mixtral": lambda: tf.MixtralConfig(**grouped, num_local_experts=4, num_experts_per_tok=2),
+        "gptoss": lambda: tf.GptOssConfig(
+            **grouped, head_dim=16, sliding_window=32, num_local_experts=4, num_experts_per_tok=2
+        ),
         "phi3": lambda: tf.Phi3Config(**grouped, pad_token_id=0),
         "olmo2": lambda: tf.Olmo2Config(**grouped),
+        "gptj": lambda: tf.GPTJConfig(vocab_size=vocab, n_embd=64, n_layer=4, n_head=4, n_positions=128, rotary_dim=8),
         "bloom": lambda: tf.BloomConfig(vocab_size=vocab, hidden_size=64, n_layer=4, n_head=4),
         "falcon": lambda: tf.FalconConfig(**old),
         "opt": lambda: tf.OPTConfig(**old, ffn_dim=128, word_embed_proj_dim=64, max_position_embeddings=128),

@@ -1,4 +1,4 @@
-"""The chain as commands: demo, collect, sweep, steer, check."""
+"""The chain as commands: demo, collect, sweep, steer."""
 
 import time
 from pathlib import Path
@@ -22,6 +22,7 @@ from steering.commands.options import (
     SitesOption,
     SpanOption,
     TextOption,
+    TruncateOption,
     WhereOption,
     console,
     print_sweep,
@@ -52,7 +53,13 @@ def demo(
 
 def collect(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder to write the activations to.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write the activations to.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Or: folder or URL (s3://…) to collect into piece by piece; a killed run goes on from there."
+        ),
+    ] = None,
     model: ModelOption = "organism",
     text: TextOption = "prompt",
     label: LabelOption = "label",
@@ -62,18 +69,32 @@ def collect(
     where: WhereOption = None,
     site: SitesOption = None,
     span: SpanOption = "prompt[-1]",
-    pool: PoolOption = "mean",
+    pool: Annotated[str, typer.Option(help="mean, last or max over the span's tokens, or none: each token.")] = "mean",
+    truncate: TruncateOption = None,
+    stored_as: Annotated[str, typer.Option(help="Numbers in --store: float32, float16 or bfloat16.")] = "float32",
+    workers: Annotated[
+        int | None, typer.Option(help="So many processes fill --store together (needs behaviorlens[ray]).", min=1)
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster of the workers; by default this machine.")] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
 ) -> None:
     """Read activations and save them.
 
     Example: [cyan]lens collect --data honesty --where cue=role --out acts/honesty[/cyan]
+
+    Example: [cyan]lens collect --model ./my-model --data big.jsonl --store s3://mine/acts --workers 8[/cyan]
     """
+    if (out is None) == (store is None):
+        raise DataError("Give one place for the activations: --out FOLDER, or --store FOLDER-OR-URL for large ones.")
     rows = Rows(data, text, label, positive, group, response, where)
-    acts = Reading(model, site, span, pool, device, dtype).collect(rows)
-    acts.save(out)
-    console().print(f"{acts!r}\nSaved: {out}", markup=False, highlight=False)
+    reading = Reading(
+        model, site, span, pool, device, dtype, truncate, store, stored_as=stored_as, workers=workers, address=address
+    )
+    acts = reading.collect(rows, unpooled=True)
+    if out is not None:
+        acts.save(out)
+    console().print(f"{acts!r}\nSaved: {out or store}", markup=False, highlight=False)
 
 
 def sweep(
@@ -88,6 +109,7 @@ def sweep(
     site: SitesOption = None,
     span: SpanOption = "prompt[-1]",
     pool: PoolOption = "mean",
+    truncate: TruncateOption = None,
     probe: Annotated[list[str] | None, typer.Option(help="mean_difference, logistic; may be repeated.")] = None,
     folds: Annotated[int, typer.Option(help="Grouped cross-validation folds.", min=2)] = 5,
     permutations: Annotated[int, typer.Option(help="Label permutations; p cannot fall below 1/(n+1).", min=0)] = 20,
@@ -108,7 +130,7 @@ def sweep(
     import probes
 
     rows = Rows(data, text, label, positive, group, response, where)
-    acts = Reading(model, site, span, pool, device, dtype).collect(rows)
+    acts = Reading(model, site, span, pool, device, dtype, truncate).collect(rows)
     table = probes.sweep(
         acts, probe or ["mean_difference", "logistic"], folds=folds, permutations=permutations, seed=seed
     )
@@ -173,17 +195,3 @@ def steer(
         with steering.apply(loaded, *changes, other_model=other_model):
             table[name] = loaded.generate(examples, max_new_tokens=max_new_tokens)
     print_table(table, f"{loaded.name} at {vector.site}")
-
-
-def check(model: ModelOption = "organism", device: DeviceOption = None, dtype: DtypeOption = "auto") -> None:
-    """Prove on a model that reading, steering and editing do what they say; exit code 1 if a check fails.
-
-    Example: [cyan]lens check --model ./my-model[/cyan]
-    """
-    import steering
-    from lens.load import load
-
-    table = steering.check(load(model, device=device, dtype=dtype))
-    print_table(table, f"Checks of {model}")
-    if any(passed is False for passed in table["passed"]):
-        raise typer.Exit(1)

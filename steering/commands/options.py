@@ -36,6 +36,9 @@ SpanOption = Annotated[
     str, typer.Option(help="Tokens to read: prompt, response or all, with Python's slices, e.g. 'prompt[-1]'.")
 ]
 PoolOption = Annotated[str, typer.Option(help="mean, last or max over the span's tokens.")]
+TruncateOption = Annotated[
+    str | None, typer.Option(help="Cut texts longer than the context at their left (after BOS) or right end.")
+]
 SitesOption = Annotated[
     list[str] | None, typer.Option("--site", help="resid_post (every layer), resid_post.2, …; may be repeated.")
 ]
@@ -105,17 +108,38 @@ class Reading:
     pool: str
     device: str | None
     dtype: str
+    truncate: str | None = None
+    store: str | None = None
+    stored_as: str = "float32"
+    workers: int | None = None
+    address: str | None = None
 
-    def collect(self, rows: Rows) -> "Activations":
+    def collect(self, rows: Rows, *, unpooled: bool = False) -> "Activations":
         """Load rows and model, in that order: a mistake in the file is told before a model is loaded."""
         import lens
 
-        if self.pool not in ("mean", "last", "max"):
-            raise DataError(f"Unknown pool {self.pool!r}; available: mean, last, max.")
+        _check("pool", self.pool, ["mean", "last", "max", *(["none"] if unpooled else [])])
+        _check("--truncate", self.truncate, [None, "left", "right"])
+        _check("--stored-as", self.stored_as, ["float32", "float16", "bfloat16"])
         examples = rows.load()
         model = lens.load(self.model, device=self.device, dtype=self.dtype)
-        sites = list(self.site or ["resid_post"])
-        return lens.collect(model, examples, sites=sites, span=self.span, pool=self.pool)  # type: ignore[arg-type]
+        return lens.collect(
+            model,
+            examples,
+            sites=list(self.site or ["resid_post"]),
+            span=self.span,
+            pool=self.pool,  # type: ignore[arg-type]
+            truncate=self.truncate,  # type: ignore[arg-type]
+            store=self.store,
+            dtype=self.stored_as,  # type: ignore[arg-type]
+            workers=self.workers,
+            address=self.address,
+        )
+
+
+def _check(name: str, given: str | None, choices: Sequence[str | None]) -> None:
+    if given not in choices:
+        raise DataError(f"Unknown {name} {given!r}; available: {available(choice for choice in choices if choice)}.")
 
 
 def console(*, stderr: bool = False) -> "Console":
