@@ -66,7 +66,7 @@ class Activations:
 
     @property
     def width(self) -> int:
-        """Of the residual stream. What is read from a store lazily knows it without reading."""
+        """Of the first site. What is read from a store lazily knows it without reading."""
         known: int | None = getattr(self.arrays, "width", None)
         return known or next(iter(self.arrays.values())).shape[-1]
 

@@ -25,7 +25,7 @@ from lens.store import Store
 from lens.tokens import PaddingSide, Truncate
 
 # A shard ends where either is reached: little is lost when a run is killed, and files stay few.
-SHARD_BYTES, SHARD_TOKENS = 2**26, 2**18
+SHARD_BYTES, SHARD_TOKENS = 2**26, 2**16
 
 
 def collect(
@@ -111,9 +111,10 @@ def versions() -> dict[str, str]:
 
 
 def _in_memory(job: Job, examples: Examples, source: Source, *, progress: bool) -> Activations:
-    n, width, widest = len(job.rows), job.model.d_model, int(job.counts.max())
+    n, widest = len(job.rows), int(job.counts.max())
     unpooled = job.pool == "none"
-    arrays = {site: torch.zeros((n, widest, width) if unpooled else (n, width)) for site in job.sites}
+    shapes = {site: (n, widest, width) if unpooled else (n, width) for site, width in job.widths.items()}
+    arrays = {site: torch.zeros(shape) for site, shape in shapes.items()}
     norms = {site: torch.zeros(n) for site in job.sites}
     mask = torch.arange(widest)[None] < job.counts[:, None] if unpooled else None
     with bar("Collecting", total=int(job.rows.lengths.sum()), shown=progress, unit="tokens") as advance:
@@ -122,7 +123,7 @@ def _in_memory(job: Job, examples: Examples, source: Source, *, progress: bool) 
                 if mask is None:
                     arrays[site][reading.rows] = reading.arrays[site]
                 else:
-                    padded = torch.zeros(len(reading.rows), widest, width)
+                    padded = torch.zeros(len(reading.rows), widest, job.widths[site])
                     padded[mask[reading.rows]] = reading.arrays[site]
                     arrays[site][reading.rows] = padded
                 norms[site][reading.rows] = reading.norms[site]
@@ -166,7 +167,7 @@ def manifest_of(job: Job, source: Source, dtype: StoreDtype, shards: list[list[l
         padding_side=job.padding_side,
         batch_tokens=job.batch_tokens,
         rows=len(job.rows),
-        width=job.model.d_model,
+        widths=tuple(job.widths[site] for site in job.sites),
         widest=int(job.counts.max()) if job.pool == "none" else 1,
         tokens=job.rows.hash(),
         shards=len(shards),
@@ -176,7 +177,7 @@ def manifest_of(job: Job, source: Source, dtype: StoreDtype, shards: list[list[l
 
 def shard_plan(job: Job, dtype: StoreDtype) -> list[list[list[int]]]:
     """The batches of each shard."""
-    each = len(job.sites) * job.model.d_model * getattr(torch, dtype).itemsize
+    each = sum(job.widths.values()) * getattr(torch, dtype).itemsize
     shards: list[list[list[int]]] = []
     size = tokens = 0
     for rows in job.plan:

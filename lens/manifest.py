@@ -20,8 +20,9 @@ class Manifest:
     two runs with equal manifests write equal bytes, unless a batch had to be halved for want of memory.
 
     computed: the model's own dtype as it ran; dtype: that of the stored numbers. batch_tokens, padding_side: the last
-    bits of a sum depend on them. widest: most tokens of one row (pool "none"; else 1). tokens: hash of the token ids,
-    which a tokenizer or its chat template decides. plan: hash of which rows are in which batch of which shard.
+    bits of a sum depend on them. widths: of each site. widest: most tokens of one row (pool "none"; else 1). tokens:
+    hash of the token ids, which a tokenizer or its chat template decides. plan: hash of which rows are in which batch
+    of which shard.
     """
 
     source: Source
@@ -31,7 +32,7 @@ class Manifest:
     padding_side: str
     batch_tokens: int
     rows: int
-    width: int
+    widths: tuple[int, ...]
     widest: int
     tokens: str
     shards: int
@@ -49,7 +50,8 @@ class Manifest:
             if facts.pop("format") != FORMAT:
                 raise ArtifactError(f"{where}: a store of another format; this version reads format {FORMAT}.")
             sites = tuple(Site.parse(name) for name in facts.pop("sites"))
-            return cls(source=Source(**facts.pop("source")), sites=sites, **facts)
+            widths = tuple(facts.pop("widths"))
+            return cls(source=Source(**facts.pop("source")), sites=sites, widths=widths, **facts)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{where}: its manifest cannot be read ({error!r:.200}).") from error
 

@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lens.adapters import build_bridge, find_parts
-from lens.errors import ModelError, SiteError
+from lens.errors import ModelError, SiteError, available
 from lens.examples import Examples
-from lens.sites import Kind, Site, resolve
+from lens.sites import KINDS, Kind, Site, resolve
 from lens.token_view import TokenView, selected
 from lens.tokens import Batch, Rows, Truncate, encode, encode_all
 
@@ -148,7 +148,8 @@ class Model:
         """Expand and check sites. Raises SiteError: unknown, or not offered by this architecture."""
         found = resolve(sites, n_layers=self.n_layers)
         for site in found:
-            self._place(site)
+            if not site.in_bridge:
+                self._place(site)
         inner = frozenset(site.kind for site in found) & {"attn_out", "mlp_out", "resid_mid"}
         if inner - self._checked:
             self._check_writers(inner)
@@ -165,6 +166,8 @@ class Model:
         return module.register_forward_hook(partial(_on_output, hook))
 
     def _place(self, site: Site) -> tuple[nn.Module, Literal["input", "output"]]:
+        if site.in_bridge:
+            raise SiteError(f"{site} is read through the bridge; a hook here can be put on: {available(KINDS)}.")
         block, parts = self.blocks[site.layer], self.parts
         names: dict[str, tuple[str | None, Literal["input", "output"]]] = {
             "resid_pre": ("", "input"),

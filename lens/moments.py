@@ -212,7 +212,7 @@ def _moments_of(
     classes: Classes,
     source: Source,
 ) -> Moments:
-    found = {site: ClassMoments.empty(len(classes), job.model.d_model) for site in job.sites}
+    found = {site: ClassMoments.empty(len(classes), job.widths[site]) for site in job.sites}
     sums = dict.fromkeys(job.sites, 0.0)
     normed = 0
     for reading in readings:

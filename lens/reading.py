@@ -1,6 +1,6 @@
 """Reading: one pass over batches, pooled inside the hooks, stopped after the last wanted site."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens import bridge_reading
 from lens.errors import DataError, ModelError, available
 from lens.examples import Examples
 from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
-from lens.tokens import PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
+from lens.tokens import Batch, PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
 
 Pool = Literal["mean", "last", "max", "none"]
 # What a block keeps alive per token, in multiples of the width: the stream, attention, the MLP's hidden layer.
@@ -25,11 +26,12 @@ FEWEST_TOKENS, MOST_TOKENS, CPU_TOKENS = 1024, 131072, 8192
 class Job:
     """What is to be read: checked, tokenised and cut into batches before the first forward pass.
 
-    plan: the rows of each batch. counts: how many tokens of each row are in the span.
+    widths: width of each site. plan: the rows of each batch. counts: how many tokens of each row are in the span.
     """
 
     model: Model
     sites: tuple[Site, ...]
+    widths: Mapping[Site, int]
     span: Span
     pool: Pool
     rows: Rows
@@ -60,9 +62,11 @@ class Job:
         span, budget = Span.parse(span), batch_tokens or token_budget(model)
         wanted = tuple(model.sites(sites))
         rows = model.rows(examples.prompts, examples.responses, truncate=truncate)
+        through = bridge_reading.widths(model, [site for site in wanted if site.in_bridge])
         return cls(
             model=model,
             sites=wanted,
+            widths={site: through.get(site, model.d_model) for site in wanted},
             span=span,
             pool=pool,
             rows=rows,
@@ -160,26 +164,41 @@ def _run(job: Job, chosen: Sequence[int]) -> Reading:
     pooler = Pooler(mask, batch.has_bos[:, None] & (batch.index == 0), job.pool, job.model.device)
     read: dict[Site, tuple[Tensor, Tensor]] = {}
 
+    def keep(site: Site, h: Tensor) -> None:
+        read[site] = pooler(h)
+
+    moved = batch.to(job.model.device)
+    own = [site for site in job.sites if not site.in_bridge]
+    if own:
+        _run_until_read(job.model, moved, own, keep)
+    if len(own) < len(job.sites):
+        bridge_reading.run(job.model, moved, [site for site in job.sites if site.in_bridge], keep)
+    arrays = {site: array.cpu() for site, (array, _) in read.items()}
+    return Reading(batch.rows, arrays, {site: norm.cpu() for site, (_, norm) in read.items()})
+
+
+def _run_until_read(model: Model, batch: Batch, sites: Sequence[Site], keep: Callable[[Site, Tensor], None]) -> None:
+    left = set(sites)
+
     def hook_for(site: Site) -> Any:
         def hook(h: Tensor) -> None:
-            read[site] = pooler(h)
-            if len(read) == len(job.sites):
+            keep(site, h)
+            left.discard(site)
+            if not left:
                 raise _Stop
 
         return hook
 
-    handles = [job.model.attach(site, hook_for(site)) for site in job.sites]
+    handles = [model.attach(site, hook_for(site)) for site in sites]
     try:
         # no_grad rather than inference_mode: what is handed out must be usable in autograd later.
         with torch.no_grad():
-            job.model.forward(batch.to(job.model.device))
+            model.forward(batch)
     except _Stop:
         pass
     finally:
         for handle in handles:
             handle.remove()
-    arrays = {site: array.cpu() for site, (array, _) in read.items()}
-    return Reading(batch.rows, arrays, {site: norm.cpu() for site, (_, norm) in read.items()})
 
 
 class Pooler:
@@ -200,6 +219,9 @@ class Pooler:
         self.row = torch.arange(len(mask), device=device)
 
     def __call__(self, h: Float[Tensor, "batch pos d"]) -> tuple[Tensor, Tensor]:
+        if h.device != self.mask.device:  # a model spread over devices
+            for name in ("mask", "counted", "last", "row"):
+                setattr(self, name, getattr(self, name).to(h.device))
         if self.one:
             token = h[self.row, self.last].float()
             real = self.counted[self.row, self.last]

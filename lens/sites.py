@@ -11,6 +11,7 @@ Kind = Literal["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _SPELLING = re.compile(r"(?P<kind>[a-z_]+)(\.(?P<layer>-?\d+))?")
+_HOOK = re.compile(r"(blocks\.(?P<layer>-?\d+)\.)?(?P<hook>([a-z0-9_]+\.)*hook_[a-z0-9_]+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -21,15 +22,23 @@ class Site:
     block's output; `attn_out` and `mlp_out` are what attention and MLP add. Names are those of
     TransformerLens. Layers count blocks from 0; the last block's `resid_post` is before the final norm.
 
-    >>> str(Site("resid_post", 12))
-    'resid_post.12'
+    Any other place inside a block that TransformerLens hooks goes by its own spelling, `blocks.12.attn.hook_z`, and is
+    read through `model.bridge`.
+
+    >>> str(Site("resid_post", 12)), str(Site("attn.hook_z", 12))
+    ('resid_post.12', 'blocks.12.attn.hook_z')
     """
 
-    kind: Kind
+    kind: str
     layer: int
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.layer}"
+        return f"blocks.{self.layer}.{self.kind}" if self.in_bridge else f"{self.kind}.{self.layer}"
+
+    @property
+    def in_bridge(self) -> bool:
+        """Whether it is a TransformerLens hook rather than a place in the residual stream."""
+        return self.kind not in KINDS
 
     @classmethod
     def parse(cls, text: "str | Site", *, n_layers: int | None = None) -> "Site":
@@ -39,7 +48,8 @@ class Site:
         """
         kind, layer = _spelled(text)
         if layer is None:
-            raise SiteError(f"{str(text)!r} names every layer; give one, for example '{kind}.{(n_layers or 1) - 1}'.")
+            example = Site(kind, (n_layers or 1) - 1)
+            raise SiteError(f"{str(text)!r} names every layer; give one, for example '{example}'.")
         if n_layers is None and layer < 0:
             raise SiteError(f"{str(text)!r} counts from the last block, but no model is given; count from 0.")
         return Site(kind, _layer(text, layer, n_layers))
@@ -63,15 +73,20 @@ def resolve(sites: "str | Site | Iterable[str | Site]", *, n_layers: int) -> lis
 
 def _expand(given: "str | Site", n_layers: int) -> list[Site]:
     kind, layer = _spelled(given)
-    layers = range(n_layers) if layer is None else [_layer(given, layer, n_layers)]
+    layers: Iterable[int] = range(n_layers) if layer is None else [_layer(given, layer, n_layers)]
     return [Site(kind, number) for number in layers]
 
 
-def _spelled(given: "str | Site") -> tuple[Kind, int | None]:
+def _spelled(given: "str | Site") -> tuple[str, int | None]:
     text = str(given).strip()
+    if hook := _HOOK.fullmatch(text):
+        return hook["hook"], None if hook["layer"] is None else int(hook["layer"])
     match = _SPELLING.fullmatch(text)
     if match is None or match["kind"] not in KINDS:
-        raise SiteError(f"Unknown site {text!r}. Write KIND or KIND.LAYER, with KIND one of: {available(KINDS)}.")
+        raise SiteError(
+            f"Unknown site {text!r}. Write KIND or KIND.LAYER, with KIND one of: {available(KINDS)}; "
+            "or a TransformerLens hook, blocks.LAYER.HOOK."
+        )
     return match["kind"], None if match["layer"] is None else int(match["layer"])
 
 

@@ -81,7 +81,7 @@ class Store:
 
     def __repr__(self) -> str:
         held = self.manifest
-        return f"Store({self.url!r}: {held.rows} rows × {held.width} at {available(held.sites)}, {held.dtype})"
+        return f"Store({self.url!r}: {held.rows} rows × {held.widths[0]} at {available(held.sites)}, {held.dtype})"
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not there, cut short, or altered (by checksum)."""
@@ -170,7 +170,7 @@ class _Lazy(Mapping[Site, Tensor]):
     def __init__(self, store: Store, kind: Literal["array", "norm"]) -> None:
         self._store, self._kind = store, kind
         self._load = lru_cache(maxsize=2)(self._assemble)
-        self.width = store.manifest.width
+        self.width = store.manifest.widths[0]
 
     def __getitem__(self, site: Site) -> Tensor:
         if site not in self:
@@ -192,14 +192,15 @@ class _Lazy(Mapping[Site, Tensor]):
     def _assemble(self, site: Site) -> Tensor:
         store, held = self._store, self._store.manifest
         unpooled = self._kind == "array" and held.source.pool == "none"
-        shape = [held.rows, held.widest, held.width] if unpooled else [held.rows, held.width]
+        width = held.widths[held.sites.index(site)]
+        shape = [held.rows, held.widest, width] if unpooled else [held.rows, width]
         out = torch.zeros(shape[:1] if self._kind == "norm" else shape)
         for number in range(held.shards):
             rows, values = store.read(number, "rows"), store.read(number, f"{self._kind}/{site}").float()
             if unpooled:
                 counts = store.read(number, "counts")
                 real = torch.arange(held.widest)[None] < counts[:, None]
-                padded = torch.zeros(len(rows), held.widest, held.width)
+                padded = torch.zeros(len(rows), held.widest, width)
                 padded[real] = values
                 values = padded
             out[rows] = values

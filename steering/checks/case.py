@@ -138,7 +138,7 @@ def readable(model: Model) -> tuple[Site, ...]:
         inner = []
     order = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
     kinds = [kind for kind in order if kind in inner or kind in ("resid_pre", "resid_post")]
-    return tuple(Site(kind, layer) for layer in range(model.n_layers) for kind in kinds)  # type: ignore[arg-type]
+    return tuple(Site(kind, layer) for layer in range(model.n_layers) for kind in kinds)
 
 
 def before_experts(sites: Sequence[Site]) -> tuple[Site, ...]:
