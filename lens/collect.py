@@ -159,6 +159,9 @@ def _into_store(
 
 def manifest_of(job: Job, source: Source, dtype: StoreDtype, shards: list[list[list[int]]]) -> Manifest:
     """What a store of a job holds."""
+    plan = hashlib.sha256(torch.stack([job.first, job.counts]).numpy().tobytes())
+    for batches in shards:
+        plan.update(repr(batches).encode())
     return Manifest(
         source=source,
         sites=job.sites,
@@ -171,7 +174,7 @@ def manifest_of(job: Job, source: Source, dtype: StoreDtype, shards: list[list[l
         widest=int(job.counts.max()) if job.pool == "none" else 1,
         tokens=job.rows.hash(),
         shards=len(shards),
-        plan=hashlib.sha256(repr(shards).encode()).hexdigest()[:16],
+        plan=plan.hexdigest()[:16],
     )
 
 

@@ -95,8 +95,8 @@ def wrap(hf: nn.Module, tokenizer: Any, *, name: str | None = None) -> Model:
 
     Raises ModelError where no TransformerLens adapter knows the architecture.
     """
-    if hasattr(hf, "peft_config") and hasattr(hf, "get_base_model"):
-        hf = hf.get_base_model()
+    base = getattr(hf, "get_base_model", None) if hasattr(hf, "peft_config") else None
+    hf = base() if callable(base) else hf
     return Model(hf, tokenizer, name=name or getattr(hf, "name_or_path", "") or type(hf).__name__)
 
 

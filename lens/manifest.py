@@ -21,8 +21,8 @@ class Manifest:
 
     computed: the model's own dtype as it ran; dtype: that of the stored numbers. batch_tokens, padding_side: the last
     bits of a sum depend on them. widths: of each site. widest: most tokens of one row (pool "none"; else 1). tokens:
-    hash of the token ids, which a tokenizer or its chat template decides. plan: hash of which rows are in which batch
-    of which shard.
+    hash of the token ids, which a tokenizer or its chat template decides. plan: hash of which tokens are
+    read, and which rows are in which batch of which shard.
     """
 
     source: Source

@@ -9,12 +9,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens import bridge_reading
+from lens.char_spans import char_bounds
 from lens.errors import DataError, ModelError, available
 from lens.examples import Examples
 from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
-from lens.tokens import Batch, PaddingSide, Rows, Truncate, count_selected, pad, plan_batches
+from lens.tokens import Batch, PaddingSide, Rows, Truncate, pad, plan_batches, span_bounds
 
 Pool = Literal["mean", "last", "max", "none"]
 # What a block keeps alive per token, in multiples of the width: the stream, attention, the MLP's hidden layer.
@@ -26,7 +27,8 @@ FEWEST_TOKENS, MOST_TOKENS, CPU_TOKENS = 1024, 131072, 8192
 class Job:
     """What is to be read: checked, tokenised and cut into batches before the first forward pass.
 
-    widths: width of each site. plan: the rows of each batch. counts: how many tokens of each row are in the span.
+    widths: width of each site. plan: the rows of each batch. first, counts: which of each row's tokens
+    is the first in the span, and how many are.
     """
 
     model: Model
@@ -35,6 +37,7 @@ class Job:
     span: Span
     pool: Pool
     rows: Rows
+    first: Int[Tensor, " n"]
     counts: Int[Tensor, " n"]
     plan: list[list[int]]
     batch_tokens: int
@@ -63,6 +66,10 @@ class Job:
         wanted = tuple(model.sites(sites))
         rows = model.rows(examples.prompts, examples.responses, truncate=truncate)
         through = bridge_reading.widths(model, [site for site in wanted if site.in_bridge])
+        if span.columns:
+            first, end = char_bounds(model.tokenizer, examples, span, rows)
+        else:
+            first, end = span_bounds(rows, span)
         return cls(
             model=model,
             sites=wanted,
@@ -70,7 +77,8 @@ class Job:
             span=span,
             pool=pool,
             rows=rows,
-            counts=count_selected(rows, span),
+            first=first,
+            counts=end - first,
             plan=plan_batches(rows.lengths, budget),
             batch_tokens=budget,
             padding_side="right" if model.is_encoder else padding_side,
@@ -160,7 +168,8 @@ class _Stop(Exception):
 
 def _run(job: Job, chosen: Sequence[int]) -> Reading:
     batch = pad(job.rows, chosen, pad_id=job.model.pad_id, padding_side=job.padding_side)
-    mask = job.span.select(batch.index, batch.prompt_length, batch.length)
+    past = batch.index - job.first[batch.rows][:, None]
+    mask = (batch.index >= 0) & (past >= 0) & (past < job.counts[batch.rows][:, None])
     pooler = Pooler(mask, batch.has_bos[:, None] & (batch.index == 0), job.pool, job.model.device)
     read: dict[Site, tuple[Tensor, Tensor]] = {}
 

@@ -14,7 +14,7 @@ Part = Literal["prompt", "response", "all"]
 
 _SPELLING = re.compile(
     r"(?P<part>prompt|response|all)"
-    r"(\[(?:(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?)\])?"
+    r"(\[(?:(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?)\]|\{(?P<from>[^{}:]+):(?P<to>[^{}:]+)\})?"
     r"(?P<onward>:)?"
 )
 _FAR = torch.iinfo(torch.int64).max // 4
@@ -29,8 +29,11 @@ class Span:
     A colon after the bracket means "from there through everything that follows": `prompt[-1]:` is the last
     prompt token, the response, and everything generated.
 
+    Braces take character bounds from columns: `prompt{begin:end}` is every token that shares a character with
+    `prompt[begin:end]` as text, row by row. It is for `collect` (see `lens.char_spans`).
+
     >>> Span.parse("response[:-5]")
-    Span(part='response', start=None, stop=-5, single=False, onward=False)
+    Span(part='response', start=None, stop=-5, single=False, onward=False, columns=None)
     """
 
     part: Part
@@ -38,6 +41,7 @@ class Span:
     stop: int | None = None
     single: bool = False
     onward: bool = False
+    columns: tuple[str, str] | None = None
 
     @classmethod
     def parse(cls, text: "str | Span") -> "Span":
@@ -48,15 +52,22 @@ class Span:
         if match is None or (match["onward"] and match["index"] is None):
             raise SpanError(
                 f"Unknown span {text!r}. Write prompt, response or all, with a Python index or slice: "
-                "'prompt[-1]', 'response[:-5]', 'all', or 'prompt[-1]:' for that token and all that follow."
+                "'prompt[-1]', 'response[:-5]', 'all', or 'prompt[-1]:' for that token and all that follow; "
+                "'prompt{begin:end}' takes character bounds from columns."
             )
         part: Part = match["part"]  # type: ignore[assignment]
+        if match["from"] is not None:
+            if part == "all":
+                raise SpanError(f"Span {text!r}: characters are counted in the prompt or in the response, not in both.")
+            return cls(part, columns=(match["from"].strip(), match["to"].strip()))
         if match["index"] is not None:
             return cls(part, int(match["index"]), single=True, onward=bool(match["onward"]))
         start, stop = (int(match[g]) if match[g] else None for g in ("start", "stop"))
         return cls(part, start, stop)
 
     def __str__(self) -> str:
+        if self.columns:
+            return f"{self.part}{{{self.columns[0]}:{self.columns[1]}}}"
         if self.single:
             return f"{self.part}[{self.start}]" + (":" if self.onward else "")
         if self.start is None and self.stop is None:
@@ -94,15 +105,15 @@ class Span:
         `index[b, t]` is the place of position t among row b's real tokens (0-based, pads -1);
         `length[b]` the row's number of real tokens, None while it is still being generated.
         """
-        first, end = self._bounds(prompt_length, length)
+        first, end = self.bounds(prompt_length, length)
         return (index >= first[:, None]) & (index < end[:, None]) & (index >= 0)
 
-    def count(self, prompt_length: Int[Tensor, " n"], length: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """How many of each row's tokens are in the span."""
-        first, end = self._bounds(prompt_length, length)
-        return (torch.minimum(end, length) - first.clamp(min=0)).clamp(min=0)
-
-    def _bounds(self, prompt_length: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor]:
+    def bounds(
+        self, prompt_length: Int[Tensor, " n"], length: Int[Tensor, " n"] | None
+    ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """Place of the first token in the span and of the one after the last, row by row; either may lie outside."""
+        if self.columns:
+            raise SpanError(f"Span {str(self)!r} takes its bounds from columns, which only collecting examples has.")
         if length is None:
             self.check_generation()
             length = torch.full_like(prompt_length, _FAR)

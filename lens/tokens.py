@@ -100,7 +100,7 @@ def encode(tokenizer: Any, prompt: Prompt, response: str | None = None) -> Row:
 
 
 def _encode_many(tokenizer: Any, prompts: Sequence[Prompt], responses: Sequence[str | None]) -> list[Row]:
-    texts = [_render(tokenizer, prompt) for prompt in prompts]
+    texts = [render(tokenizer, prompt) for prompt in prompts]
     alone = _ids(tokenizer, texts)
     answered = [number for number, response in enumerate(responses) if response is not None]
     whole = _ids(tokenizer, [(texts[k][0] + str(responses[k]), texts[k][1]) for k in answered])
@@ -137,7 +137,9 @@ def _row(tokenizer: Any, text: str, ids: list[int], response: str | None, joint:
     return Row(ids, prompt_length, has_bos)
 
 
-def _render(tokenizer: Any, prompt: str | list[dict[str, str]]) -> tuple[str, bool]:
+def render(tokenizer: Any, prompt: Prompt) -> tuple[str, bool]:
+    """A prompt's text, and whether the tokenizer has yet to add its special tokens. Raises ModelError: chat messages
+    without a chat template."""
     if isinstance(prompt, str):
         return prompt, True
     if not getattr(tokenizer, "chat_template", None):
@@ -241,14 +243,22 @@ def pad(rows: Sequence[Row], chosen: Sequence[int], *, pad_id: int, padding_side
     )
 
 
-def count_selected(rows: Sequence[Row], span: Span) -> Int[Tensor, " n"]:
-    """How many tokens of each row are in the span. Raises SpanError naming the first row where none is."""
+def span_bounds(rows: Sequence[Row], span: Span) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Each row's first token in the span and the one after its last. Raises SpanError naming the first row where there
+    is none."""
     length, prompt_length = _lengths(rows), _prompt_lengths(rows)
-    count = span.count(prompt_length, length)
-    if (count == 0).any():
-        row = int((count == 0).int().argmax())
+    first, end = span.bounds(prompt_length, length)
+    first, end = first.clamp(min=0), torch.minimum(end, length)
+    if (end <= first).any():
+        row = int((end <= first).int().argmax())
         raise SpanError(
             f"Row {row}: span {str(span)!r} selects no token; its prompt has {prompt_length[row]} tokens, its "
             f"response {length[row] - prompt_length[row]}."
         )
-    return count
+    return first, end
+
+
+def count_selected(rows: Sequence[Row], span: Span) -> Int[Tensor, " n"]:
+    """How many tokens of each row are in the span. Raises SpanError naming the first row where none is."""
+    first, end = span_bounds(rows, span)
+    return end - first
