@@ -1,5 +1,7 @@
 """lens.collect: what is read equals what Hugging Face computes, whatever the batch looks like."""
 
+import copy
+
 import pandas as pd
 import pytest
 import tiny
@@ -50,6 +52,27 @@ def test_residuals_equal_hugging_face_hidden_states(models, family, way):
             assert relative(acts[f"resid_pre.{layer}"][row], wanted[layer]) < TOLERANCE
         for layer in range(model.n_layers - 1):
             assert relative(acts[f"resid_post.{layer}"][row], wanted[layer + 1]) < TOLERANCE
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("family", tiny.ALL_FAMILIES)
+def test_so_do_those_of_chats(models, family, side):
+    plain = models(family)
+    tokenizer = copy.deepcopy(plain.tokenizer)
+    tokenizer.chat_template = tiny.CHAT
+    model = lens.wrap(plain.hf, tokenizer, name=family)
+    chats = [[{"role": "user", "content": text}] for text in TEXTS]
+    answers = ["yes", "she lied", "no money", "maybe", "the fox"]
+    examples = lens.Examples(pd.DataFrame({"prompt": chats, "response": answers, "group": range(5)}))
+    acts = lens.collect(model, examples, sites=["resid_post.1"], span="response", padding_side=side, progress=False)
+    for row, (chat, answer) in enumerate(zip(chats, answers, strict=True)):
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        before = tokenizer(text, add_special_tokens=False).input_ids
+        ids = torch.tensor([tokenizer(text + answer, add_special_tokens=False).input_ids])
+        assert ids[0, : len(before)].tolist() == before
+        with torch.no_grad():
+            states = model.hf(ids, output_hidden_states=True).hidden_states[2][0, len(before) :]
+        assert relative(acts["resid_post.1"][row], states.mean(dim=0)) < TOLERANCE
 
 
 @pytest.mark.parametrize("family", tiny.ALL_FAMILIES)
