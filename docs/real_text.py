@@ -24,7 +24,7 @@ HEAD = """\
 Written by `python docs/real_text.py`. A sentence encoder (all-MiniLM-L6-v2, 6 blocks, mean over all tokens), at most
 {rows} rows a data set, groups never split. *probe* is the best cell of `probes.sweep` over blocks and over difference
 of means, logistic regression and LDA, out of fold, with its cluster-bootstrap interval; *p* is against permuted labels,
-each permutation choosing its own best cell. *words*, *characters* and *length* are what the text alone gives in the same
+each permutation choosing its own best cell. *words*, *characters*, *length*: what the text alone gives in the same
 folds (`lens.text_only`). A probe is *more than text* where its interval lies above all three; everything else has shown
 nothing about the model that its texts do not show.
 
