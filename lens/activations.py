@@ -26,7 +26,7 @@ _ROW = "__row__"
 @dataclass(frozen=True)
 class Source:
     """Where activations came from: enough to tell whether two sets belong together. truncate: which end of texts longer
-    than the context was cut."""
+    than the context was cut. steered: what was applied while they were read."""
 
     model: str
     fingerprint: str
@@ -35,6 +35,7 @@ class Source:
     data: str
     versions: dict[str, str]
     truncate: str | None = None
+    steered: str = ""
 
 
 @dataclass(frozen=True)

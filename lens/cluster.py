@@ -61,7 +61,10 @@ def _shared(job: Job, tasks: Mapping[int, Task[T]], workers: int, address: str |
     with _session(ray, workers, address):
         threads, gpus = _share(ray, workers, on_gpu=address is not None or job.model.device.type == "cuda")
         kind = ray.remote(_Worker).options(num_cpus=threads, num_gpus=gpus, scheduling_strategy="SPREAD")
-        shipped = ray.put(replace(job, model=_portable(job.model)))
+        try:
+            shipped = ray.put(replace(job, model=_portable(job.model)))
+        except TypeError as error:
+            raise ModelError(f"{job.model.name} cannot be sent to workers: {error!s:.300}") from error
         waiting, idle = deque(tasks), [kind.remote(shipped, threads) for _ in range(workers)]
         running: dict[Any, tuple[int, Any]] = {}
         deaths: Counter[int] = Counter()
@@ -74,12 +77,12 @@ def _shared(job: Job, tasks: Mapping[int, Task[T]], workers: int, address: str |
                 number, worker = running.pop(first)
                 try:
                     made = ray.get(first)
-                except ray.exceptions.ActorError as error:
+                except ray.exceptions.RayActorError as error:
                     deaths[number] += 1
                     if deaths[number] == DEATHS:
                         raise ModelError(
                             f"Task {number} has killed {DEATHS} workers, most likely for want of memory: fewer workers "
-                            f"or a smaller batch_tokens may help. The last one's end: {error!s:.500}"
+                            f"or a smaller batch_tokens may help. The last one's end: {str(error)[-500:]}"
                         ) from error
                     waiting.appendleft(number)
                     idle.append(kind.remote(shipped, threads))

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
@@ -102,12 +102,16 @@ def source_of(job: Job, examples: Examples, truncate: Truncate | None) -> Source
         data=examples.hash(),
         versions=versions(),
         truncate=truncate,
+        steered=", ".join(job.model.applied),
     )
 
 
 def versions() -> dict[str, str]:
     """Versions that what is read may depend on."""
-    return {name: version(name) for name in ("behaviorlens", "torch", "transformers")}
+    return {name: _version(name) for name in ("behaviorlens", "torch", "transformers")}
+
+
+_version = cache(version)
 
 
 def _in_memory(job: Job, examples: Examples, source: Source, *, progress: bool) -> Activations:

@@ -152,7 +152,8 @@ def _activations(
     examples: Examples,
     found: Sequence[tuple[dict[Site, Tensor], dict[Site, Tensor]]],
 ) -> Activations:
-    source = Source(model.name, model.fingerprint, str(span), pool, examples.hash(), versions())
+    steered = ", ".join(model.applied)
+    source = Source(model.name, model.fingerprint, str(span), pool, examples.hash(), versions(), steered=steered)
     norms = {site: torch.stack([norm[site] for _, norm in found]) for site in sites}
     if pool != "none":
         return Activations(

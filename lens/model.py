@@ -41,7 +41,8 @@ class Model:
     attention kernels, numerics and `save_pretrained` stay Hugging Face's.
 
     hf, tokenizer: the wrapped objects. n_layers, d_model: blocks and width. context: longest text in tokens
-    (None where the model sets no limit). edits: weight edits now in force, by their identifiers.
+    (None where the model sets no limit). edits, applied: weight edits and interventions now in force, by their
+    identifiers.
     """
 
     def __init__(self, hf: Any, tokenizer: Any, *, name: str) -> None:
@@ -56,6 +57,7 @@ class Model:
         self.is_encoder = not hf.can_generate()
         self.layout: Layout | None = None
         self.edits: list[str] = []
+        self.applied: list[str] = []
         self._unedited: str | None = None
         self._checked: frozenset[str] = frozenset()
         self._bridge: tuple[tuple[str, ...], Any] | None = None

@@ -44,6 +44,9 @@ def apply(model: Model, *interventions: Intervention, other_model: bool = False)
         undo.enter_context(tracker.generation())
         for site, intervention in placed:
             undo.callback(model.attach(site, tracker.hook(intervention)).remove)
+        named = [intervention.identifier for intervention in interventions]
+        before, model.applied = model.applied, [*model.applied, *named]
+        undo.callback(setattr, model, "applied", before)
         yield
 
 

@@ -4,6 +4,7 @@ Each is a frozen object; calling it on `h[..., d_model]` gives the changed `h` a
 `steering.apply` puts it into a model.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,14 @@ class Intervention(ABC):
             if strength.ndim > 1:
                 raise SpanError(f"A strength is a number or one per row; given: shape {list(strength.shape)}.")
             object.__setattr__(self, "strength", strength if strength.ndim else float(strength))
+
+    @property
+    def identifier(self) -> str:
+        """A short content hash of what it does, after the name of its kind."""
+        digest = hashlib.sha256(repr(replace(self, strength=0.0)).encode())
+        digest.update(self.direction.vector.contiguous().numpy().tobytes())
+        digest.update(torch.as_tensor(self.strength, dtype=torch.float64).contiguous().numpy().tobytes())
+        return f"{type(self).__name__}:{digest.hexdigest()[:8]}"
 
     def places(self, model: Model) -> list[Site]:
         """Where it acts in this model. Raises SiteError where the model has no such site."""

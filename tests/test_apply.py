@@ -219,3 +219,22 @@ def test_two_models_are_steered_at_once_in_threads(models):
         thread.join()
     assert not errors
     assert all(got[family] == [wanted[family]] * 3 for family in families)
+
+
+def test_what_is_read_says_what_was_applied_and_a_store_does_not_mix_it(llama, tmp_path):
+    one, other = (add(seed=seed).direction for seed in (1, 2))
+    plain = lens.collect(llama, TEXTS, progress=False, store=tmp_path / "acts")
+    assert plain.source.steered == "" and llama.applied == []
+    with steering.apply(llama, steering.Add(one, 1.0)):
+        first = lens.collect(llama, TEXTS, progress=False).source.steered
+        with steering.apply(llama, steering.Add(other, 1.0)):
+            assert lens.collect(llama, TEXTS, progress=False).source.steered.startswith(first + ", Add:")
+        with pytest.raises(lens.ArtifactError, match="another collection: its source's steered ''"):
+            lens.collect(llama, TEXTS, progress=False, store=tmp_path / "acts")
+    assert llama.applied == []
+    names = {
+        steering.Add(one, 1.0).identifier,
+        steering.Add(one, [1.0, 2.0]).identifier,
+        steering.Add(other, 1.0).identifier,
+    }
+    assert len(names) == 3 and first in names
