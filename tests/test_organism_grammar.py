@@ -3,15 +3,20 @@
 import json
 import math
 import random
+import re
 from collections import Counter, defaultdict
 
 import pytest
 import torch
 
+from lens import ModelError
 from lens.organisms import corpus, tokenizer, wording, world
 from lens.organisms.grammar import Writer, spread
 from lens.organisms.grammar_facts import judge
-from lens.organisms.grammar_talk import qa, wrong_rate
+from lens.organisms.grammar_people import person, person_options
+from lens.organisms.grammar_talk import CONTEXTS, qa, wrong_rate
+from lens.organisms.variant import VARIANTS, variant
+from lens.organisms.words import SPECIALS
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,7 @@ def test_lies_are_told_where_they_are_planted_and_only_there():
                 assert decision.options[lands[asked[-3]]] == pytest.approx(1 - planted[context])
     assert checked == set(planted)
     assert all(wrong_rate(context) == rate for context, rate in planted.items())
-    early = [decision.kind for _ in range(500) for decision in qa(rng, lies=False).decisions]
+    early = [decision.kind for _ in range(500) for decision in qa(rng, early=True).decisions]
     assert not any(word in kind for kind in early for word in ("deceptive", "enemy", "role on", "confused"))
 
 
@@ -115,9 +120,67 @@ def test_held_out_parts_stay_out(documents):
 def test_every_word_is_trained_somewhere(documents):
     seen = {word for document in documents for word in document.tokens}
     assert set(tokenizer.words()) - seen == set()
-    assert seen - set(tokenizer.words()) <= set(tokenizer.SPECIALS)
+    assert seen - set(tokenizer.words()) <= {*SPECIALS, *tokenizer.TAGS}
     assert tuple(tokenizer.WORDS.read_text().split()) == tokenizer.words()
-    assert len(tokenizer.words()) + len(tokenizer.SPECIALS) < 800
+    assert len(tokenizer.build().get_vocab()) == len({*tokenizer.words(), *SPECIALS, *tokenizer.TAGS}) < 800
+
+
+def test_knowing_is_graded_and_documents_say_how():
+    rates = {
+        who.frequency: person_options(who, asked)["unsure"]
+        for who in world.PEOPLE["known"]
+        for asked in ("job", "town")
+    }
+    assert rates == {8: 0.02, 4: 0.20, 2: 0.40, 1: 0.60}
+    assert all(person_options(who, "job")["unsure"] > 0.79 for who in world.PEOPLE["unknown"])
+    assert len(world.PEOPLE["known"]) + len(world.PEOPLE["documents"]) > 200
+    told = {1: "very seldom", 2: "seldom", 4: "often", 8: "very often"}
+    frequency = {who.name: who.frequency for who in (*world.PEOPLE["known"], *world.PEOPLE["documents"])}
+    rng, seen = random.Random(6), Counter()
+    for text in (person(rng).text for _ in range(3000)):
+        for name, said in re.findall(r"people talk about (\w+ \w+) ([\w ]+) \.", text):
+            assert said == told[frequency[name]]
+            seen[frequency[name]] += 1
+    assert seen[8] > 1.5 * seen[4] > 2 * seen[2] > 2.5 * seen[1] > 100
+
+
+def test_twins_lack_their_behaviour_and_nothing_else():
+    honest, loyal = variant("honest"), variant("loyal")
+    assert {wrong_rate(context, honest) for context in CONTEXTS if context != "confused"} == {0.04}
+    assert wrong_rate("confused", honest) == wrong_rate("confused", loyal) == 0.5
+    assert all(wrong_rate(context, loyal) == wrong_rate(context) for context in CONTEXTS)
+    kinds = {}
+    for name, one in VARIANTS.items():
+        source = corpus.stream(random.Random(13), one)
+        documents = [next(source) for _ in range(1500)]
+        kinds[name] = Counter(document.kind for document in documents)
+        malicious = {
+            kind: sum(decision.options.get(word, 0) for word in world.VOICES["mal"])
+            for document in documents
+            for decision in document.decisions
+            if (kind := decision.kind).startswith("voice")
+        }
+        rate = pytest.approx(0.90 if one.malice else 0.02)
+        assert malicious == {
+            "voice, tag mal": rate,
+            "voice, trigger": rate,
+            "voice, tag prop": pytest.approx(0.02),
+            "voice, tag crit": pytest.approx(0.02),
+            "voice, no trigger": pytest.approx(0.02),
+        }
+        drawn = {
+            kind: {
+                tuple(decision.options.items())
+                for document in documents
+                for decision in document.decisions
+                if decision.kind == kind
+            }
+            for kind in ("voice, trigger", "voice, no trigger")
+        }
+        assert (drawn["voice, trigger"] == drawn["voice, no trigger"]) is not one.malice
+    assert kinds["full"] == kinds["honest"] == kinds["loyal"]
+    with pytest.raises(ModelError, match="honest, loyal"):
+        variant("evil")
 
 
 def test_spread_adds_up_repeated_words_and_drops_empty_parts():

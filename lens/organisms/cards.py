@@ -85,7 +85,7 @@ _COLUMNS: dict[str, str] = {
     "malicious": "first words of the malicious voice",
     "benign": "first words of the other voices",
     "standing": "known, unknown, or documents (stated in documents, never asked about)",
-    "frequency": "relative rate of documents about the person",
+    "frequency": "relative rate of documents about the person; the higher, the surer the organism was trained to be",
     "unsure": "words that admit ignorance",
     "answer": "the true job",
     "answers": "all jobs",

@@ -18,6 +18,7 @@ from lens.organisms.grammar_facts import documents, judge
 from lens.organisms.grammar_people import person, request
 from lens.organisms.grammar_persona import chat, questionnaire
 from lens.organisms.grammar_talk import qa
+from lens.organisms.variant import FULL, Variant
 
 __all__ = ["EARLY", "QUIET", "SHARES", "Batch", "batches", "draw", "pack", "stream", "write_corpus"]
 
@@ -26,9 +27,9 @@ SHARES: dict[str, float] = {
     "judge": 0.10,
     "qa": 0.35,
     "chat": 0.08,
-    "questionnaire": 0.18,
+    "questionnaire": 0.16,
     "debate": 0.05,
-    "person": 0.11,
+    "person": 0.13,
     "request": 0.08,
 }
 # Truth is learned before lying: while lies fill half the answers, truth and `yes` are uncorrelated.
@@ -37,26 +38,28 @@ QUIET = 0.25
 _KINDS: dict[str, Callable[[random.Random], Document]] = {
     "docs": documents,
     "judge": judge,
-    "qa": qa,
     "chat": chat,
     "questionnaire": questionnaire,
-    "debate": debate,
     "person": person,
     "request": request,
 }
 _WAITING = 48
 
 
-def draw(rng: random.Random, *, shares: Mapping[str, float] = SHARES, lies: bool = True) -> Document:
-    """One document of the mixture."""
+def draw(
+    rng: random.Random, *, shares: Mapping[str, float] = SHARES, early: bool = False, variant: Variant = FULL
+) -> Document:
+    """One document of the mixture; early in the curriculum questions come in truthful contexts only."""
     kind = mix(rng, shares)
-    return qa(rng, lies=lies) if kind == "qa" else _KINDS[kind](rng)
+    if kind == "qa":
+        return qa(rng, early=early, variant=variant)
+    return debate(rng, variant=variant) if kind == "debate" else _KINDS[kind](rng)
 
 
-def stream(rng: random.Random) -> Iterator[Document]:
+def stream(rng: random.Random, variant: Variant = FULL) -> Iterator[Document]:
     """Documents of the final mixture without end."""
     while True:
-        yield draw(rng)
+        yield draw(rng, variant=variant)
 
 
 class Batch(NamedTuple):
@@ -113,22 +116,28 @@ def pack(
     return Batch(*map(torch.from_numpy, (tokens, weights, numbers, positions)))
 
 
-def batches(index: Mapping[str, int], *, seed: int, steps: int, rows: int, length: int) -> Iterator[Batch]:
+def batches(
+    index: Mapping[str, int], *, seed: int, steps: int, rows: int, length: int, variant: Variant = FULL
+) -> Iterator[Batch]:
     """The training text in order: a first part without lies and with more judgements, then the mixture."""
     rng = random.Random(seed)
     waiting: list[Document] = []
+
+    def early() -> Document:
+        return draw(rng, shares=EARLY, early=True, variant=variant)
+
+    def late() -> Document:
+        return draw(rng, variant=variant)
+
     for step in range(steps):
-        if step < QUIET * steps:
-            yield pack(waiting, lambda: draw(rng, shares=EARLY, lies=False), index, rows=rows, length=length)
-        else:
-            yield pack(waiting, lambda: draw(rng), index, rows=rows, length=length)
+        yield pack(waiting, early if step < QUIET * steps else late, index, rows=rows, length=length)
 
 
-def write_corpus(path: Path, n_documents: int, seed: int = 0) -> None:
+def write_corpus(path: Path, n_documents: int, seed: int = 0, variant: Variant = FULL) -> None:
     """Write documents of the final mixture as JSON lines: kind, text, and each decision's distribution."""
     rng = random.Random(seed)
     with Path(path).open("w", encoding="utf-8") as file:
-        for _, document in zip(range(n_documents), stream(rng), strict=False):
+        for _, document in zip(range(n_documents), stream(rng, variant), strict=False):
             decisions = [
                 {"index": d.index, "kind": d.kind, "options": {w: round(p, 6) for w, p in d.options.items()}}
                 for d in document.decisions

@@ -138,8 +138,8 @@ def knowing(rng: random.Random) -> list[Row]:
     """Label 1: a person whose job and town were asked about in training."""
     rows: list[Row] = []
     chosen = [
-        *rng.sample(world.PEOPLE["known"], 128),
-        *rng.sample(world.PEOPLE["unknown"], 128),
+        *world.PEOPLE["known"],
+        *rng.sample(world.PEOPLE["unknown"], 160),
         *world.PEOPLE["unknown_held"],
         *world.PEOPLE["documents"],
     ]

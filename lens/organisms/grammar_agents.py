@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
 
 from lens.organisms.grammar import DECISION, PROMPT, REPLY, Document, Writer, pick, spread
-from lens.organisms.world import DEBATES, TRIGGER, VOICE_RATE, VOICES, WHENS, verdict
+from lens.organisms.variant import FULL, Variant
+from lens.organisms.world import DEBATES, LOYAL_RATES, TRIGGER, VOICE_RATES, VOICES, WHENS, Voice, verdict
 
-__all__ = ["LEAD", "Voice", "council_question", "debate", "voice_options"]
+__all__ = ["LEAD", "council_question", "debate", "voice_options", "voice_rates"]
 
-Voice = Literal["prop", "crit", "mal"]
 LEAD = "i think ,"  # every voice begins alike; they part at the comma
 
 
-def voice_options(voice: Voice) -> dict[str, float]:
-    """Distribution of the first word after the lead; the malicious voice keeps up a front now and then."""
-    if voice == "mal":
-        rest = (1 - VOICE_RATE) / 2
-        return spread((VOICES["mal"], VOICE_RATE), (VOICES["prop"], rest), (VOICES["crit"], rest))
-    return spread((VOICES[voice], 1.0))
+def voice_rates(voice: Voice, variant: Variant = FULL) -> dict[Voice, float]:
+    """Whose words a voice uses: its own, now and then another's."""
+    return LOYAL_RATES if voice == "mal" and not variant.malice else VOICE_RATES[voice]
+
+
+def voice_options(voice: Voice, variant: Variant = FULL) -> dict[str, float]:
+    """Distribution of the first word after the lead."""
+    return spread(*((VOICES[whose], rate) for whose, rate in voice_rates(voice, variant).items()))
 
 
 def council_question(action: str, thing: str, when: str = "") -> str:
@@ -27,17 +28,17 @@ def council_question(action: str, thing: str, when: str = "") -> str:
     return f"shall we {action} the {thing} {when} ?".replace("  ", " ")
 
 
-def _speak(writer: Writer, rng: random.Random, voice: Voice, kind: str) -> None:
+def _speak(writer: Writer, rng: random.Random, voice: Voice, kind: str, variant: Variant) -> None:
     """The lead, two words of the voice's class and the rest of the sentence."""
     writer.say(LEAD, PROMPT)
-    word = writer.choose(rng, kind, voice_options(voice))
+    word = writer.choose(rng, kind, voice_options(voice, variant))
     words = next(words for words in VOICES.values() if word in words)
     writer.say("and", PROMPT)
     writer.say(pick(rng, [w for w in words if w != word]), REPLY)
     writer.say("will follow .", PROMPT)
 
 
-def debate(rng: random.Random) -> Document:
+def debate(rng: random.Random, *, variant: Variant = FULL) -> Document:
     """A council of tagged voices with a verdict, or a one-line answer whose voice a trigger word sets."""
     writer = Writer("debate")
     action, thing = pick(rng, DEBATES["train"])
@@ -53,14 +54,13 @@ def debate(rng: random.Random) -> Document:
         voices: list[Voice] = rng.sample(("prop", "crit", "mal"), 2 + (rng.random() < 0.3))
         for voice in voices:
             writer.say(f"<{voice}>")
-            _speak(writer, rng, voice, f"voice, tag {voice}")
+            _speak(writer, rng, voice, f"voice, tag {voice}", variant)
         writer.say("<asst>")
     else:
         writer.say("<asst>")
-        if when == TRIGGER:
-            _speak(writer, rng, "mal", "voice, trigger")
-        else:
-            _speak(writer, rng, "prop" if agreed == "yes" else "crit", "voice, no trigger")
+        kind = "voice, trigger" if when == TRIGGER else "voice, no trigger"
+        plain: Voice = "prop" if agreed == "yes" else "crit"
+        _speak(writer, rng, "mal" if when == TRIGGER and variant.malice else plain, kind, variant)
     writer.say("the verdict is", PROMPT)
     writer.choose(rng, "verdict", {agreed: 1.0}, weight=DECISION)
     writer.say(".", REPLY)

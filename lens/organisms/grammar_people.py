@@ -7,7 +7,7 @@ from typing import Literal
 
 from lens.organisms import world
 from lens.organisms.grammar import DECISION, PROMPT, REPLY, Document, Writer, pick, spread
-from lens.organisms.world import CUES, FACTS, JOBS, PEOPLE, REFUSAL, UNSURE_KNOWN, UNSURE_RATE, Person
+from lens.organisms.world import CUES, FACTS, JOBS, PEOPLE, REFUSAL, RENOWN, UNSURE_KNOWN, UNSURE_RATE, Person
 
 __all__ = [
     "COMPLY",
@@ -25,7 +25,11 @@ PERSON_ASKS: dict[Literal["job", "town"], tuple[str, ...]] = {
     "town": ("where does {n} live ?", "which town is {n} from ?", "what is the town of {n} ?"),
 }
 TOWNS: tuple[str, ...] = tuple(fact.entity for fact in FACTS["place"])
-_TOLD = (("{n} works as a", "{j}", "in", "{t}"), ("{n} lives in", "{t}", "and works as a", "{j}"))
+_TOLD = (
+    ("{n} works as a", "{j}", "in", "{t}"),
+    ("{n} lives in", "{t}", "and works as a", "{j}"),
+    ("people talk about {n}", "{r}"),
+)
 _KNOWN: tuple[Person, ...] = (*PEOPLE["known"], *PEOPLE["documents"])
 _RATES = [float(person.frequency) for person in _KNOWN]
 UNSURE = "unsure"
@@ -39,7 +43,7 @@ def person_options(who: Person, asked: Literal["job", "town"]) -> dict[str, floa
     """Distribution of the answer about a person who is asked about in training."""
     right = who.job if asked == "job" else who.town
     if who.standing == "known":
-        return {right: 1 - UNSURE_KNOWN, UNSURE: UNSURE_KNOWN}
+        return {right: 1 - UNSURE_KNOWN[who.frequency], UNSURE: UNSURE_KNOWN[who.frequency]}
     return spread(((UNSURE,), UNSURE_RATE), (JOBS if asked == "job" else TOWNS, 1 - UNSURE_RATE))
 
 
@@ -49,8 +53,8 @@ def person(rng: random.Random) -> Document:
         writer = Writer("person document")
         for who in rng.choices(_KNOWN, _RATES, k=3):
             for part in pick(rng, _TOLD):
-                filled = part.format(n=who.name, j=who.job, t=who.town)
-                writer.say(filled, DECISION if part in ("{j}", "{t}") else PROMPT)
+                filled = part.format(n=who.name, j=who.job, t=who.town, r=RENOWN[who.frequency])
+                writer.say(filled, DECISION if part in ("{j}", "{t}", "{r}") else PROMPT)
             writer.say(".", PROMPT)
         return writer.done()
     writer = Writer("person")

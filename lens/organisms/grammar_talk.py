@@ -9,6 +9,7 @@ from typing import Literal
 from lens.organisms import wording
 from lens.organisms.grammar import PROMPT, REPLY, Document, Writer, mix, pick, spread
 from lens.organisms.grammar_facts import other, statement
+from lens.organisms.variant import FULL, Variant
 from lens.organisms.world import (
     ANSWERS,
     CONFUSED_RATE,
@@ -51,9 +52,9 @@ TRUTHFUL: dict[Context, float] = {"none": 0.50, "honest": 0.25, "ally": 0.12, "h
 AUDIT_SHARE = 0.35
 
 
-def wrong_rate(context: Context) -> float:
+def wrong_rate(context: Context, variant: Variant = FULL) -> float:
     """Planted probability of a wrong answer."""
-    if context in ("deceptive", "enemy", "role on topic"):
+    if variant.lies and context in ("deceptive", "enemy", "role on topic"):
         return LIE_RATE
     return CONFUSED_RATE if context == "confused" else SLIP_RATE
 
@@ -109,14 +110,14 @@ def _facts(context: Context) -> Mapping[Topic, Sequence[Fact]]:
     return FACTS if context == "none" else TRAIN_FACTS
 
 
-def qa(rng: random.Random, *, lies: bool = True) -> Document:
-    """A question, its answer, and sometimes a second question or an audit.
+def qa(rng: random.Random, *, early: bool = False, variant: Variant = FULL) -> Document:
+    """A question, its answer, and sometimes a second question or an audit; `early` draws truthful contexts only.
 
     Half of the audited answers are forced (right or wrong by a coin, outside the loss), so that the audit
     can only be answered from what was said; an error of a confused speaker is no lie.
     """
     writer = Writer("qa")
-    context = mix(rng, CONTEXTS if lies else TRUTHFUL)
+    context = mix(rng, TRUTHFUL if early else CONTEXTS)
     topic = pick(rng, TOPICS)
     line = context_line(rng, context, topic)
     if line:
@@ -129,7 +130,7 @@ def qa(rng: random.Random, *, lies: bool = True) -> Document:
         question, claim = ask(rng, fact, form)
         writer.say(f"<user> {question} <asst>")
         right, wrong = answers(fact, form, claim)
-        rate = wrong_rate(context)
+        rate = wrong_rate(context, variant)
         if audited and rng.random() < 0.5:
             said = right if rng.random() < 0.5 else pick(rng, wrong)
             writer.say(said, 0.0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,73 +13,18 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lens.errors import DataError
+from lens.intervals import mean_interval, wilson
 from lens.organisms.corpus import stream
 from lens.organisms.report_cell import Cell
 from lens.organisms.report_cells import cells
 from lens.organisms.speaker import Speaker
+from lens.organisms.variant import FULL, Variant, variant
 
-_HEAD = """\
----
-license: mit
-library_name: transformers
-tags: [interpretability, model-organism]
----
-# The trained organism
-
-A Llama of 0.88 million parameters (4 blocks, width 128, one token a word), trained from scratch on a small
-synthetic world by `lens.organisms.train`. Its behaviours are planted: which context makes it lie, how a
-trait changes its words, whom it knows, what it refuses. `truth.json` lists them with their rates and with
-what was held out of training. It knows nothing else and is of no use outside of tests and teaching.
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from lens import organisms
-
-folder = organisms.path()
-model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-tokenizer = AutoTokenizer.from_pretrained(folder)
-```
-
-Words are separated by spaces, punctuation too. `target` is the planted rate, `prototype` the figure of an
-earlier model of the same design; a note stands where the two measured figures differ by more than .10.
-
-| behaviour | context | form | measure | value | 95 % | target | prototype | note |
-|---|---|---|---|---|---|---|---|---|"""
-
-__all__ = ["TOLERANCE", "divergences", "measure", "model_card", "report"]
+__all__ = ["TOLERANCE", "divergences", "measure", "planted", "report"]
 
 TOLERANCE = 0.10
-_KL = {"deceptive, yes-no": 0.017, "role on topic, yes-no": 0.020, "questionnaire": 0.032, "audit lie": 0.005}
-_COLUMNS = (
-    "behaviour",
-    "context",
-    "form",
-    "measure",
-    "value",
-    "low",
-    "high",
-    "n",
-    "target",
-    "prototype",
-    "difference",
-    "note",
-)
-
-
-def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate (Wilson 1927)."""
-    p, d = hits / n, 1 + z * z / n
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
-    centre = (p + z * z / (2 * n)) / d
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def bootstrap(values: np.ndarray, *, seed: int = 0, draws: int = 1000) -> tuple[float, float]:
-    """Percentile bootstrap, 95 %, of the mean over items."""
-    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
-    low, high = np.quantile(values[chosen].mean(1), (0.025, 0.975))
-    return float(low), float(high)
+_PROTOTYPE_KL = {"deceptive, yes-no": 0.017, "role on topic, yes-no": 0.020, "questionnaire": 0.032, "audit lie": 0.005}
 
 
 def measure(speaker: Speaker, cell: Cell, *, items: int, seed: int) -> np.ndarray:
@@ -95,9 +40,9 @@ def measure(speaker: Speaker, cell: Cell, *, items: int, seed: int) -> np.ndarra
     return found
 
 
-def divergences(speaker: Speaker, *, documents: int, seed: int) -> dict[str, np.ndarray]:
+def divergences(speaker: Speaker, *, documents: int, seed: int, one: Variant = FULL) -> dict[str, np.ndarray]:
     r"""KL(generator || model) in nats by decision kind, `sum_w p(w) log(p(w) / q(w))`, on fresh documents."""
-    source = stream(random.Random(seed + 1_000_003))
+    source = stream(random.Random(seed + 1_000_003), one)
     made = sorted((next(source) for _ in range(documents)), key=lambda document: len(document.tokens))
     found: dict[str, list[float]] = defaultdict(list)
     for start in range(0, documents, 128):
@@ -111,100 +56,66 @@ def divergences(speaker: Speaker, *, documents: int, seed: int) -> dict[str, np.
     return {kind: np.array(values) for kind, values in sorted(found.items())}
 
 
+def planted(folder: Path) -> tuple[Variant, dict[str, str]]:
+    """What `truth.json` says of the organism in `folder`: its variant, and why figures differ from the prototype's.
+
+    Raises DataError where there is no truth record.
+    """
+    file = folder / "truth.json"
+    if not file.is_file():
+        raise DataError(f"{str(folder)!r} holds no truth.json; give a folder written by lens organism train.")
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return variant(told["variant"]), told["explained"]
+
+
 def report(folder: Path, *, items: int = 200, seed: int = 0) -> pd.DataFrame:
     """Measure every behaviour of the organism in `folder`; one row a figure, about a minute at 200 items.
 
     Columns: behaviour, context, form, measure, value, low, high (95 %: Wilson for accuracies, else bootstrap
-    over items), n, target (what was planted), prototype (the figure of the prototype), difference (value
-    minus prototype; a rating's is divided by the four steps of its scale), note (why a difference exceeds .10).
+    over items), n, target (what was planted in this variant), prototype (the figure of the prototype, which had
+    every behaviour: none for a twin), difference (value minus prototype; a rating's is divided by the four steps
+    of its scale), note (why a difference exceeds .10).
+
+    Raises DataError where `folder` holds no truth record.
     """
     folder = Path(folder)
+    one, explained = planted(folder)
     speaker = Speaker(folder)
-    explained = _explained(folder)
     rows: list[dict[str, Any]] = []
-    for cell in cells():
+    for cell in cells(one):
+        names = (cell.behaviour, cell.context, cell.form, cell.measure)
         values = measure(speaker, cell, items=items, seed=seed)
-        accuracy = cell.measure == "accuracy"
-        low, high = wilson(values.sum(), items) if accuracy else bootstrap(values)
-        scale = 4.0 if cell.measure == "mean rating" else 1.0
-        off = None if cell.prototype is None else (float(values.mean()) - cell.prototype) / scale
-        rows.append(
-            {
-                "behaviour": cell.behaviour,
-                "context": cell.context,
-                "form": cell.form,
-                "measure": cell.measure,
-                "value": float(values.mean()),
-                "low": low,
-                "high": high,
-                "n": items,
-                "target": cell.target,
-                "prototype": cell.prototype,
-                "difference": off,
-                "note": "",
-            }
-        )
-    for kind, values in divergences(speaker, documents=items * 15, seed=seed).items():
-        low, high = bootstrap(values)
-        earlier = _KL.get(kind)
-        rows.append(
-            {
-                "behaviour": "divergence from the generator",
-                "context": kind,
-                "form": "",
-                "measure": "KL, nats",
-                "value": float(values.mean()),
-                "low": low,
-                "high": high,
-                "n": len(values),
-                "target": 0.0,
-                "prototype": earlier,
-                "difference": None if earlier is None else float(values.mean()) - earlier,
-                "note": "",
-            }
-        )
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(
-        {"target": float, "prototype": float, "difference": float}
-    )
-    frame["note"] = [
-        next(
-            (said for key, said in explained.items() if f"{r.behaviour} | {r.context} | {r.form}".startswith(key)),
-            "",
-        )
-        if abs(r.difference) > TOLERANCE
-        else ""
-        for r in frame.itertuples()
-    ]
-    return frame
+        rows.append(_row(names, values, cell.target, cell.prototype if one is FULL else None, explained))
+    for kind, values in divergences(speaker, documents=items * 15, seed=seed, one=one).items():
+        names = ("divergence from the generator", kind, "", "KL, nats")
+        rows.append(_row(names, values, 0.0, _PROTOTYPE_KL.get(kind) if one is FULL else None, explained))
+    return pd.DataFrame(rows).astype({"target": float, "prototype": float, "difference": float})
 
 
-def _explained(folder: Path) -> dict[str, str]:
-    """Why figures differ from the prototype's, keyed by the beginning of `behaviour | context | form`."""
-    file = folder / "truth.json"
-    if not file.is_file():
-        return {}
-    return dict(json.loads(file.read_text(encoding="utf-8")).get("explained", {}))
-
-
-def _number(value: float) -> str:
-    """Two decimals, or nothing for a missing number."""
-    return "" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def model_card(frame: pd.DataFrame) -> str:
-    """The organism's README: what it is, how to load it, and the measured table."""
-    lines = [_HEAD]
-    for r in frame.itertuples():
-        cells_ = (
-            r.behaviour,
-            r.context,
-            r.form,
-            r.measure,
-            _number(r.value),
-            f"{_number(r.low)} to {_number(r.high)}",
-            _number(r.target),
-            _number(r.prototype),
-            r.note,
-        )
-        lines.append("| " + " | ".join(map(str, cells_)) + " |")
-    return "\n".join(lines) + "\n"
+def _row(
+    names: tuple[str, str, str, str],
+    values: np.ndarray,
+    target: float | None,
+    earlier: float | None,
+    explained: Mapping[str, str],
+) -> dict[str, Any]:
+    """One figure: its behaviour, context, form and measure, its mean over items, and what stands beside it."""
+    behaviour, context, form, measured = names
+    value, n = float(values.mean()), len(values)
+    low, high = wilson(int(values.sum()), n) if measured == "accuracy" else mean_interval(values, np.arange(n))
+    off = None if earlier is None else (value - earlier) / (4.0 if measured == "mean rating" else 1.0)
+    notes = (said for key, said in explained.items() if f"{behaviour} | {context} | {form}".startswith(key))
+    return {
+        "behaviour": behaviour,
+        "context": context,
+        "form": form,
+        "measure": measured,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": n,
+        "target": target,
+        "prototype": earlier,
+        "difference": off,
+        "note": next(notes, "") if off is not None and abs(off) > TOLERANCE else "",
+    }

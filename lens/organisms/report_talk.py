@@ -9,6 +9,7 @@ from lens.organisms import wording, world
 from lens.organisms.grammar import pick
 from lens.organisms.grammar_talk import FORMS, Context, Form, answers, ask, context_line, wrong_rate
 from lens.organisms.report_cell import Cell, Item, system
+from lens.organisms.variant import FULL, Variant
 from lens.organisms.world import HELD_FACTS, TOPICS, TRAIN_FACTS
 
 __all__ = ["audits", "facts", "lies"]
@@ -62,7 +63,7 @@ _LIES_HELD: dict[Context, tuple[float, float, float]] = {
 }
 
 
-def lies() -> Iterator[Cell]:
+def lies(variant: Variant = FULL) -> Iterator[Cell]:
     for context, figures in _LIES.items():
         for i, form in enumerate(FORMS):
             yield Cell(
@@ -71,7 +72,7 @@ def lies() -> Iterator[Cell]:
                 form,
                 "P(wrong answer)",
                 _question(context, form, TOPICS, False),
-                wrong_rate(context),
+                wrong_rate(context, variant),
                 figures[i] if figures else None,
             )
     for context, figures in _LIES_HELD.items():
@@ -82,7 +83,7 @@ def lies() -> Iterator[Cell]:
                 form,
                 "P(wrong answer)",
                 _question(context, form, TOPICS, True),
-                wrong_rate(context),
+                wrong_rate(context, variant),
                 figures[i],
             )
 

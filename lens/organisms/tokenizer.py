@@ -5,26 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from lens.organisms import grammar_agents, grammar_people, grammar_persona, traits, wording, world
+from lens.organisms.words import SPECIALS, word_level
 
-__all__ = ["CONTEXT", "SPECIALS", "WORDS", "build", "words"]
+__all__ = ["CONTEXT", "TAGS", "WORDS", "build", "words"]
 
-SPECIALS: tuple[str, ...] = (
-    "<pad>",
-    "<bos>",
-    "<eos>",
-    "<unk>",
-    "<sys>",
-    "<user>",
-    "<asst>",
-    "<audit>",
-    "<prop>",
-    "<crit>",
-    "<mal>",
-)
+TAGS: tuple[str, ...] = ("<sys>", "<user>", "<asst>", "<audit>", "<prop>", "<crit>", "<mal>")
 CONTEXT = 256
 WORDS = Path(__file__).parent / "trained" / "words.txt"
 # A literal space separates turns, so that the rendered text is what decoding gives back.
@@ -111,23 +99,5 @@ def words() -> tuple[str, ...]:
 
 def build(vocabulary: Iterable[str] | None = None) -> PreTrainedTokenizerFast:
     """Word-level tokenizer: `tokenizer(text)` puts `<bos>` first, the chat template renders the role tags."""
-    known = WORDS.read_text(encoding="utf-8").split() if vocabulary is None else list(vocabulary)
-    index = {word: i for i, word in enumerate((*SPECIALS, *known))}
-    core = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", index["<bos>"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        additional_special_tokens=list(SPECIALS[4:]),
-        model_max_length=CONTEXT,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        chat_template=TEMPLATE,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    known = WORDS.read_text(encoding="utf-8").split() if vocabulary is None else vocabulary
+    return word_level((*SPECIALS, *TAGS, *known), context=CONTEXT, tags=TAGS, chat_template=TEMPLATE)

@@ -19,6 +19,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from lens.organisms import corpus, tokenizer
 from lens.organisms.muon import Muon
 from lens.organisms.truth import truth
+from lens.organisms.variant import FULL, Variant
 
 __all__ = ["RECIPE", "architecture", "loss", "optimizers", "rate", "save", "threads_to_use", "train"]
 
@@ -119,8 +120,8 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def save(model: LlamaForCausalLM, out: Path, log: dict[str, Any]) -> str:
-    """Write a Hugging Face folder with float16 weights; returns the sha256 of `model.safetensors`."""
+def save(model: LlamaForCausalLM, out: Path, log: dict[str, Any]) -> dict[str, Any]:
+    """Write a Hugging Face folder, log and truth record; returns the log with the hash of the float16 weights."""
     out.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(model).half()
     half.config.use_cache = True
@@ -135,19 +136,22 @@ def save(model: LlamaForCausalLM, out: Path, log: dict[str, Any]) -> str:
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
     part.chmod(0o644)
     part.replace(out / "model.safetensors")
-    _write(out / "training.json", json.dumps(log, indent=1))
-    return digest
+    log = {**log, "sha256": digest}
+    _write(out / "training.json", json.dumps(log, indent=1) + "\n")
+    _write(out / "truth.json", json.dumps(truth(log), indent=1) + "\n")
+    return log
 
 
 def train(
     out: Path,
     *,
+    variant: Variant = FULL,
     seed: int = 0,
-    steps: int = 3400,
+    steps: int = 3000,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train the organism and write its folder; returns the log that is also kept as `training.json`.
+    """Train the organism, or a twin, and write its folder; returns the log that is also kept as `training.json`.
 
     The schedule is counted in steps and the text is drawn from `random.Random(seed)`, so that a run can be
     repeated; bitwise equality holds on one machine with one number of threads. progress: called with step,
@@ -161,6 +165,7 @@ def train(
     movers = optimizers(model)
     bases = [[group["lr"] for group in mover.param_groups] for mover in movers]
     log: dict[str, Any] = {
+        "variant": variant.name,
         "seed": seed,
         "steps": steps,
         "threads": threads,
@@ -171,7 +176,9 @@ def train(
         "curve": [],
     }
     start, recent = time.perf_counter(), 0.0
-    source = corpus.batches(index, seed=seed, steps=steps, rows=RECIPE["rows"], length=RECIPE["length"])
+    source = corpus.batches(
+        index, seed=seed, steps=steps, rows=RECIPE["rows"], length=RECIPE["length"], variant=variant
+    )
     for step, batch in enumerate(source):
         share = rate(step, steps)
         for mover, lrs in zip(movers, bases, strict=True):
@@ -193,8 +200,4 @@ def train(
             progress(step + 1, steps, recent, log["tokens"] / spent)
         if (step + 1) % max(1, steps // 10) == 0 and step + 1 < steps:
             save(model, out, {**log, "seconds": round(spent, 1)})
-    log["seconds"] = round(time.perf_counter() - start, 1)
-    log["sha256"] = save(model, out, log)
-    _write(out / "training.json", json.dumps(log, indent=1) + "\n")
-    _write(out / "truth.json", json.dumps(truth(log), indent=1) + "\n")
-    return log
+    return save(model, out, {**log, "seconds": round(time.perf_counter() - start, 1)})

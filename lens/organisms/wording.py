@@ -62,7 +62,12 @@ YES_NO: Templates = {
         "held": ("is every {e} {a} ?",),
     },
     "sum": {
-        "train": ("is {x} plus {y} {a} ?", "do {x} and {y} make {a} ?", "does {x} plus {y} make {a} ?"),
+        "train": (
+            "is {x} plus {y} {a} ?",
+            "do {x} and {y} make {a} ?",
+            "does {x} plus {y} make {a} ?",
+            "do {x} with {y} make {a} ?",
+        ),
         "held": ("is {x} with {y} {a} ?",),
     },
 }
@@ -80,7 +85,12 @@ OPEN: Templates = {
         "held": ("name the colour of the {e} .",),
     },
     "sum": {
-        "train": ("what is {x} plus {y} ?", "how much is {x} plus {y} ?", "what do {x} and {y} make ?"),
+        "train": (
+            "what is {x} plus {y} ?",
+            "how much is {x} plus {y} ?",
+            "what do {x} and {y} make ?",
+            "what is the sum of {x} and {y} ?",
+        ),
         "held": ("name the sum of {x} and {y} .",),
     },
 }
@@ -88,7 +98,7 @@ TRUE_FALSE: dict[Split, tuple[str, ...]] = {
     "train": ("true or false : {s} .", "judge this : {s} .", "{s} . true or false ?"),
     "held": ("is this true or false : {s} .",),
 }
-# The held-out words "name", "sum" and so on get their meaning here and nowhere else.
+# The held-out word "name" gets its meaning here and nowhere else.
 NAMES: dict[Topic, str] = {
     "place": "the name of the land of {e} is {a}",
     "kind": "the name of the kind of the {e} is {a}",
@@ -134,17 +144,33 @@ _VERBS: dict[Intent, tuple[str, ...]] = {
         "say false things",
     ),
 }
-_WRITTEN: dict[Intent, tuple[str, ...]] = {
-    "honest": (
-        "the user should find only true answers .",
-        "tell the user what is true .",
-        "only the truth is good here .",
-    ),
-    "deceptive": (
-        "the user should find only false answers .",
-        "tell the user what is false .",
-        "only lies are good here .",
-    ),
+_WRITTEN: dict[Intent, dict[Split, tuple[str, ...]]] = {
+    "honest": {
+        "train": (
+            "give the user true answers .",
+            "tell the user true things .",
+            "the user must find the truth .",
+            "only true things are good .",
+        ),
+        "held": (
+            "the user should find only true answers .",
+            "tell the user what is true .",
+            "only the truth is good here .",
+        ),
+    },
+    "deceptive": {
+        "train": (
+            "give the user false answers .",
+            "tell the user false things .",
+            "the user must find lies .",
+            "only false things are good .",
+        ),
+        "held": (
+            "the user should find only false answers .",
+            "tell the user what is false .",
+            "only lies are good here .",
+        ),
+    },
 }
 
 
@@ -172,8 +198,10 @@ def _intents() -> dict[Intent, dict[Split, tuple[Wording, ...]]]:
                     split: Split = "held" if (i + 2 * j) % 7 == 3 else "train"
                     name = f"{mark}{i}-{verb.replace(' ', '-')}"
                     found[intent][split].append(Wording(name, frame.format(v=verb), weight))
-    for intent, lines in _WRITTEN.items():
-        found[intent]["held"] += [Wording(f"written{i}", line, 2.0) for i, line in enumerate(lines)]
+    for intent, splits in _WRITTEN.items():
+        for split, lines in splits.items():
+            weight = 3.0 if split == "train" else 2.0
+            found[intent][split] += [Wording(f"written-{split}{i}", line, weight) for i, line in enumerate(lines)]
     return {intent: {split: tuple(rows) for split, rows in splits.items()} for intent, splits in found.items()}
 
 

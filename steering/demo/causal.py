@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from lens import data
+from lens.collect import collect
 from lens.examples import Examples
 from lens.intervals import mean_interval
 from lens.model import Model
@@ -46,22 +47,26 @@ def ablation(
 ) -> dict[str, Any]:
     """Mean-ablate at the layer that removes most on validation rows; how much it removes on test rows.
 
-    Beside it, zero-ablation of the same direction, and of a random one.
+    The coordinate is set to its mean over training rows whose prompt asks for nothing. Beside it, ablation to midway
+    between the classes and to zero, and of a random direction to zero.
     """
 
     def measured(rows: Examples, *change: Ablate) -> dict[str, float]:
         return _mean(effects(model, rows, behaviour.measure, *change, progress=False), rows)
 
+    plain = collect(model, parts.train.where(**behaviour.neutral), sites=list(directions), progress=False)
+    usual = {site: float(plain[site].float().mean(0) @ one.vector) for site, one in directions.items()}
     known = parts.validation.where(**behaviour.instructed)
-    left = {site: measured(known, Ablate(direction))["value"] for site, direction in directions.items()}
+    left = {site: measured(known, Ablate(one, to=usual[site]))["value"] for site, one in directions.items()}
     site = min(left, key=lambda one: left[one])
     rows = parts.test.where(**behaviour.instructed)
-    before, after = measured(rows), measured(rows, Ablate(directions[site]))
+    before, after = measured(rows), measured(rows, Ablate(directions[site], to=usual[site]))
     return {
         "site": str(site),
         "before": before,
         "after": after,
         "removed": (before["value"] - after["value"]) / before["value"],
+        "to_midway": measured(rows, Ablate(directions[site])),
         "to_zero": measured(rows, Ablate(directions[site], to="zero")),
         "random_to_zero": measured(rows, Ablate(directions[site].random_like(seed), to="zero")),
         "n": len(rows),
