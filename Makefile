@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench lint picture docs clean
+.PHONY: demo test test-slow bench bench-peers lint picture docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lens demo --out reports/demo
@@ -20,8 +20,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/collect.py
-	$(BIN)/python benchmarks/generate.py
+	for job in forward mixed memory scale generate; do $(BIN)/python benchmarks/$$job.py || exit 1; done
+	$(BIN)/python benchmarks/page.py
+
+bench-peers: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/peers/environments.py
 
 picture: $(VENV)/.installed
 	$(BIN)/python docs/picture.py
@@ -42,4 +45,4 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) reports build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench reports build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,15 +3,23 @@
 python benchmarks/generate.py
 """
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
-from timing import compare, shapes, texts, tokenizer
+from material import model as random_model
+from material import texts, tokenizer
+from report import Tables, arguments, write
+from timing import cpu_seconds, interleave, ratio
 
 import lens
 import steering
 from lens.generation import generate
 from probes import Direction
 
-LAYER, LENGTH, NEW = 3, 16, 32
+LAYER, LENGTH, NEW = 1, 16, 32
+SHAPES, QUICK, ROUNDS = ("llama-25M", "gpt2-25M"), ("gpt2-2x64",), 11
+BASE = "plain generate with a hook"
 
 
 def plain(model: lens.Model, prompts: list[str], vector: torch.Tensor | None) -> list[str]:
@@ -38,24 +46,39 @@ def ours(model: lens.Model, prompts: list[str], direction: Direction) -> list[st
     return [one.text for one in made]
 
 
-def main() -> None:
+def run(*, quick: bool, only: str = "") -> Iterator[Tables]:
     torch.set_num_threads(1)
-    tokenize = tokenizer()
-    for name, hf in shapes().items():
-        model = lens.wrap(hf, tokenize)
+    for shape in QUICK if quick else SHAPES:
+        if only not in shape:
+            continue
+        model = lens.wrap(random_model(shape), tokenizer())
         vector = torch.randn(model.d_model, generator=torch.Generator().manual_seed(0))
         direction = Direction.from_vector(vector, lens.Site("resid_post", LAYER), model=model)
         for count in (1, 8):
             prompts = texts([LENGTH] * count)
-            print(f"{name}, {count} prompts of {LENGTH} tokens, {NEW} new tokens")
             if ours(model, prompts, direction) != plain(model, prompts, direction.vector):
                 raise SystemExit("the two disagree")
-            contestants = {
-                "plain generate": (plain, model, prompts, None),
-                "plain generate with a hook": (plain, model, prompts, direction.vector),
-                "steering.apply": (ours, model, prompts, direction),
+            runs = {
+                "plain generate": partial(plain, model, prompts, None),
+                BASE: partial(plain, model, prompts, direction.vector),
+                "steering.apply": partial(ours, model, prompts, direction),
             }
-            compare(contestants, base="plain generate with a hook")
+            rounds = 3 if quick else ROUNDS
+            seconds = interleave({name: partial(cpu_seconds, call) for name, call in runs.items()}, rounds=rounds)
+            rows = [
+                {
+                    "way": name,
+                    "CPU ms": 1000 * sorted(taken)[rounds // 2],
+                    "× with a hook": "1" if name == BASE else ratio(taken, seconds[BASE]),
+                }
+                for name, taken in seconds.items()
+            ]
+            yield {f"{shape}, {count} prompts of {LENGTH} tokens, {NEW} new tokens": rows}
+
+
+def main() -> None:
+    given = arguments("generate", __doc__.splitlines()[0])
+    write("generate", run(quick=given.quick, only=given.only), given)
 
 
 if __name__ == "__main__":

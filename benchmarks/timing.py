@@ -1,63 +1,52 @@
-"""Interleaved timing: every round runs all contestants once, in random order, and compares within the round."""
+"""Interleaved timing: every round asks all contestants once, in random order, and compares within the round."""
 
 import random
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-import transformers
+
+DRAWS = 2000
 
 
-def compare(contestants: dict[str, tuple[Any, ...]], *, base: str, rounds: int = 15, seed: int = 0) -> None:
-    """Print CPU seconds of each contestant (a function and its arguments), and its median paired ratio to `base`
-    with a 95 % bootstrap interval."""
-    for run, *given in contestants.values():
-        run(*given)
+@dataclass(frozen=True)
+class Ratio:
+    """Median of the paired ratios to the base, with a 95 % bootstrap interval over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """CPU time (user and system, all threads) of one call: a busy machine disturbs it less than the clock on the
+    wall."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def interleave(contestants: Mapping[str, Callable[[], float]], *, rounds: int, seed: int = 0) -> dict[str, list[float]]:
+    """Seconds of each contestant (a function that runs it and says how long it took), round by round, after one round
+    that does not count."""
     order, rng = list(contestants), random.Random(seed)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    for round_ in range(rounds + 1):
         rng.shuffle(order)
         for name in order:
-            run, *given = contestants[name]
-            start = time.process_time()
-            run(*given)
-            seconds[name].append(time.process_time() - start)
-    draws = np.random.default_rng(seed)
-    for name, taken in seconds.items():
-        ratios = np.array(taken) / np.array(seconds[base])
-        medians = np.median(draws.choice(ratios, (2000, rounds)), axis=1)
-        low, high = np.quantile(medians, [0.025, 0.975])
-        print(f"  {name:<44} {np.median(taken):7.3f} s   {np.median(ratios):5.2f} × ({low:.2f} to {high:.2f})")
+            taken = contestants[name]()
+            if round_ > 0:
+                seconds[name].append(taken)
+    return seconds
 
 
-def shapes() -> dict[str, transformers.PreTrainedModel]:
-    """Random models of 25 million parameters: what is timed does not depend on what they know."""
-    torch.manual_seed(0)
-    size = {"vocab_size": 8000, "max_position_embeddings": 1024}
-    llama = transformers.LlamaConfig(
-        **size, hidden_size=512, intermediate_size=1408, num_hidden_layers=6, num_attention_heads=8
-    )
-    gpt2 = transformers.GPT2Config(
-        vocab_size=8000, n_embd=512, n_layer=6, n_head=8, n_positions=1024, bos_token_id=1, eos_token_id=1
-    )
-    return {
-        "Llama, 25M": transformers.LlamaForCausalLM(llama).eval(),
-        "GPT-2, 25M": transformers.GPT2LMHeadModel(gpt2).eval(),
-    }
-
-
-def tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """One token a word, so that the number of tokens is known."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = {"<pad>": 0, "<eos>": 1} | {f"w{k}": k for k in range(2, 8000)}
-    made = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>")
-
-
-def texts(lengths: list[int], seed: int = 0) -> list[str]:
-    """Random words in texts of these lengths."""
-    rng = random.Random(seed)
-    return [" ".join(f"w{rng.randrange(2, 8000)}" for _ in range(length)) for length in lengths]
+def ratio(taken: list[float], base: list[float], *, seed: int = 0) -> Ratio:
+    """Of two contestants in the same rounds."""
+    paired = np.array(taken) / np.array(base)
+    draws = np.random.default_rng(seed).choice(paired, (DRAWS, len(paired)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return Ratio(float(np.median(paired)), float(low), float(high))

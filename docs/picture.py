@@ -40,7 +40,7 @@ def main() -> None:
         path = page.write(Path(folder) / "picture.html")
         html = path.read_text().replace("max-width: 60rem", "max-width: 70rem")
         path.write_text(html)
-        shot = (f"--user-data-dir={folder}/profile", "--window-size=1140,500", "--virtual-time-budget=10000")
+        shot = (f"--user-data-dir={folder}/profile", "--window-size=1140,560", "--virtual-time-budget=10000")
         command = [*BROWSER, *shot, f"--screenshot={OUT.resolve()}", path.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lens.errors import DataError, available
+from lens.intervals import wilson
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,7 +44,7 @@ def layer_curve(table: pd.DataFrame) -> "Figure":
             x=[layers.min(), layers.max()],
             y=[value, value],
             mode="lines",
-            name=f"{label} (text only)",
+            name=label,
             line={"color": "black", "dash": dash},
         )
     figure.update_xaxes(dtick=1)
@@ -72,6 +73,88 @@ def score_histogram(
     figure.update_layout(barmode="overlay")
     figure.add_vline(x=0, line={"color": "black", "dash": "dash"})
     return figure
+
+
+def roc_curve(
+    scores: Sequence[float] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    *,
+    control: Sequence[float] | np.ndarray | None = None,
+    fpr: float = 0.01,
+) -> "Figure":
+    """ROC of scores, with the point at the threshold that a share `fpr` of *control* scores pass.
+
+    The point lies where label-0 rows are flagged, not where control rows are: right of `fpr` if they look like label 1.
+    """
+    values, classes = np.asarray(scores, dtype=float), np.asarray(labels)
+    _both(classes)
+    order = np.argsort(-values, kind="stable")
+    ends = np.r_[np.flatnonzero(np.diff(values[order]) != 0), len(order) - 1]
+    hits, alarms = (np.r_[0, np.cumsum(classes[order] == value)[ends]] / (classes == value).sum() for value in (1, 0))
+    figure = _figure("share of label-0 rows flagged", "share of label-1 rows found")
+    figure.add_scatter(x=alarms, y=hits, mode="lines", name="probe", line={"color": COLORS[0]})
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="chance", line={"color": GRAY, "dash": "dot"})
+    reading = "The further the curve is above the dotted line, the better the scores tell the classes apart."
+    if control is not None:
+        passing = np.sort(np.asarray(control, dtype=float))
+        threshold = passing[-(int(np.floor(fpr * len(passing) + 1e-9)) + 1)]
+        found, flagged = (values[classes == value] > threshold for value in (1, 0))
+        figure.add_scatter(
+            x=[flagged.mean()],
+            y=[found.mean()],
+            mode="markers",
+            name=f"threshold that {fpr:.2g} of controls pass",
+            marker={"color": COLORS[1], "size": 11},
+            error_x=_around(flagged),
+            error_y=_around(found),
+        )
+        reading = f"The point is where {fpr:.2g} of the control rows are flagged; its bars are Wilson 95 % intervals."
+    return _reading(figure, reading)
+
+
+def reliability_diagram(
+    labels: Sequence[int] | np.ndarray, probability: Sequence[float] | np.ndarray, *, bins: int = 10
+) -> "Figure":
+    """Observed share of label 1 over the predicted one, in bins of equal numbers of rows, with Wilson intervals."""
+    classes, predicted = np.asarray(labels), np.asarray(probability, dtype=float)
+    if len(predicted) == 0 or predicted.min() < 0 or predicted.max() > 1:
+        raise DataError("A reliability diagram needs probabilities from 0 to 1; calibrate the scores first.")
+    parts = [part for part in np.array_split(np.argsort(predicted, kind="stable"), bins) if len(part)]
+    rate = np.array([classes[part].mean() for part in parts])
+    ends = np.array([wilson(int(classes[part].sum()), len(part)) for part in parts])
+    figure = _figure("predicted probability of label 1", "observed share of label 1")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": GRAY, "dash": "dot"})
+    figure.add_scatter(
+        x=[predicted[part].mean() for part in parts],
+        y=rate,
+        mode="lines+markers",
+        name="probe",
+        line={"color": COLORS[0]},
+        error_y={"type": "data", "symmetric": False, "array": ends[:, 1] - rate, "arrayminus": rate - ends[:, 0]},
+    )
+    figure.update_yaxes(range=[-0.03, 1.03])
+    return _reading(figure, "Below the dotted line the probe is too sure of label 1, above it too sure of label 0.")
+
+
+def cosine_map(table: pd.DataFrame) -> "Figure":
+    """Heat map of a square table of cosines, as `probes.cosines` gives."""
+    if list(table.index) != list(table.columns):
+        raise DataError("A cosine map needs a square table with the same names on both sides.")
+    figure = _heat(table, low=-1.0, high=1.0, middle=0.0)
+    return _reading(figure, "Orange: the directions agree; blue: they oppose; white: they are unrelated.")
+
+
+def transfer_map(table: pd.DataFrame) -> "Figure":
+    """Heat map of AUROC by training set (rows) and test set (columns), as `probes.transfer` gives."""
+    _need(table, "train", "test", "auroc", "low", "high")
+    names = list(dict.fromkeys(table["train"]))
+    square = table.pivot(index="train", columns="test", values="auroc").loc[names, list(dict.fromkeys(table["test"]))]
+    ends = {(row["train"], row["test"]): f"{row['low']:.2f}–{row['high']:.2f}" for _, row in table.iterrows()}
+    figure = _heat(square, low=0.0, high=1.0, middle=0.5, below=ends)
+    figure.update_xaxes(title="tested on")
+    figure.update_yaxes(title="trained on")
+    reading = "A row that is orange throughout transfers; white is chance, blue is the wrong way round. Small: 95 %."
+    return _reading(figure, reading)
 
 
 def dose_response(curve: pd.DataFrame, *, coherence: bool = True) -> "Figure":
@@ -141,3 +224,48 @@ def _need(table: pd.DataFrame, *columns: str) -> None:
     missing = [column for column in columns if column not in table]
     if missing:
         raise DataError(f"The figure needs column {missing[0]!r}; available: {available(table.columns)}.")
+
+
+def _heat(
+    table: pd.DataFrame, *, low: float, high: float, middle: float, below: dict[tuple[str, str], str] | None = None
+) -> "Figure":
+    figure = _figure("", "")
+    text = [
+        [
+            f"{table.loc[row, column]:.2f}" + (f"<br><sub>{below[row, column]}</sub>" if below else "")
+            for column in table.columns
+        ]
+        for row in table.index
+    ]
+    figure.add_heatmap(
+        z=table.to_numpy(dtype=float),
+        x=[str(name) for name in table.columns],
+        y=[str(name) for name in table.index],
+        text=text,
+        texttemplate="%{text}",
+        zmin=low,
+        zmax=high,
+        zmid=middle,
+        colorscale=[[0, COLORS[0]], [0.5, "#FFFFFF"], [1, COLORS[1]]],
+    )
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def _around(hits: np.ndarray) -> dict[str, object]:
+    low, high = wilson(int(hits.sum()), len(hits))
+    rate = float(hits.mean())
+    return {"type": "data", "symmetric": False, "array": [high - rate], "arrayminus": [rate - low]}
+
+
+def _both(labels: np.ndarray) -> None:
+    if len(set(labels.tolist())) < 2:
+        raise DataError("A ROC needs rows of both labels.")
+
+
+def _reading(figure: "Figure", text: str) -> "Figure":
+    figure.update_layout(margin={"b": 110})
+    figure.add_annotation(
+        text=text, xref="paper", yref="paper", x=0, y=-0.36, showarrow=False, xanchor="left", font={"color": GRAY}
+    )
+    return figure

@@ -20,7 +20,7 @@ from lens.tokens import Batch, PaddingSide, Rows, Truncate, pad, plan_batches, s
 Pool = Literal["mean", "last", "max", "none"]
 # What a block keeps alive per token, in multiples of the width: the stream, attention, the MLP's hidden layer.
 LIVE_WIDTHS = 64
-FEWEST_TOKENS, MOST_TOKENS, CPU_TOKENS = 1024, 131072, 8192
+FEWEST_TOKENS, MOST_TOKENS, CPU_TOKENS = 1024, 131072, 1024
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Reading:
 
 
 def token_budget(model: Model) -> int:
-    """Tokens of a batch that should fit: on a CPU 8,192; elsewhere by the free memory and the model's width."""
+    """Tokens of a batch: on a CPU 1,024, which its caches hold; elsewhere by the free memory and the model's width."""
     if model.device.type != "cuda":
         return CPU_TOKENS
     free, _ = torch.cuda.mem_get_info(model.device)
@@ -241,8 +241,13 @@ class Pooler:
 
     def _pool(self, values: Tensor, mask: Bool[Tensor, "batch pos"]) -> Tensor:
         if self.pool == "mean":
-            # Pads may hold anything, nan included: they must not enter the sum at all.
-            return values.masked_fill(~mask[..., None], 0).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+            count = mask.sum(dim=1, keepdim=True)
+            if not values.is_cuda:  # where the question below would wait for the pass
+                mean = torch.bmm((mask / count)[:, None], values)[:, 0]
+                if bool(mean.isfinite().all()):
+                    return mean
+            # Pads may hold anything, nan included, and 0 · nan is nan: they must not enter the sum at all.
+            return values.masked_fill(~mask[..., None], 0).sum(dim=1) / count
         if self.pool == "last":
             return values[self.row, self.last]
         if self.pool == "max":

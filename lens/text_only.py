@@ -1,12 +1,14 @@
 """Text only: what the words and the spelling of a text give away without any model."""
 
+import string
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -27,7 +29,28 @@ def char_ngrams() -> Pipeline:
     return make_pipeline(pairs, SVC(C=10.0))
 
 
-TEXT_ONLY: Mapping[str, Callable[[], Pipeline]] = {"bag_of_words": bag_of_words, "char_ngrams": char_ngrams}
+def length() -> Pipeline:
+    """The number of words, and logistic regression."""
+    return make_pipeline(FunctionTransformer(_words), StandardScaler(), LogisticRegression())
+
+
+def punctuation() -> Pipeline:
+    """How often each punctuation mark and line break occurs, and logistic regression."""
+    marks = CountVectorizer(analyzer="char", vocabulary=[*string.punctuation, "\n"])
+    return make_pipeline(marks, StandardScaler(with_mean=False), LogisticRegression(max_iter=1000))
+
+
+def _words(texts: np.ndarray) -> Float[np.ndarray, "n 1"]:
+    return np.array([[float(len(text.split()))] for text in texts])
+
+
+# A registry: what is added here stands beside every probe.
+TEXT_ONLY: Mapping[str, Callable[[], Pipeline]] = {
+    "bag_of_words": bag_of_words,
+    "char_ngrams": char_ngrams,
+    "length": length,
+    "punctuation": punctuation,
+}
 
 
 def text_scores(
@@ -61,8 +84,3 @@ def text_fold_scores(
     for train, test in folds:
         scores[test] = text_scores(name, list(array[train]), labels[train], list(array[test]), seed=seed)
     return scores
-
-
-def lengths(texts: Sequence[str]) -> Float[np.ndarray, " n"]:
-    """Number of words of each text."""
-    return np.array([len(text.split()) for text in texts], dtype=float)

@@ -17,6 +17,8 @@ from lens.spans import Span
 PaddingSide = Literal["left", "right"]
 Truncate = Literal["left", "right"]
 CHUNK = 1024
+# Of a batch, at most one part in so many is padding.
+WASTE = 32
 
 
 @dataclass(frozen=True)
@@ -196,13 +198,18 @@ def _cut(row: Row, context: int, end: Truncate) -> Row:
 
 
 def plan_batches(lengths: Int[Tensor, " n"], tokens: int) -> list[list[int]]:
-    """Row numbers of each batch: rows of similar length, longest first, at most `tokens` tokens with padding."""
-    order = torch.argsort(lengths, descending=True, stable=True).tolist()
+    """Row numbers of each batch: rows of similar length, longest first, at most `tokens` tokens with padding, and at
+    most `tokens / WASTE` of padding."""
+    ordered, order = torch.sort(lengths, descending=True, stable=True)
+    ends = ordered.cumsum(0)
     plan: list[list[int]] = []
     at = 0
     while at < len(order):
-        size = max(1, tokens // int(lengths[order[at]]))
-        plan.append(order[at : at + size])
+        longest = int(ordered[at])
+        held = ends[at : at + max(1, tokens // longest)] - ends[at] + longest
+        padding = longest * torch.arange(1, len(held) + 1) - held
+        size = int((padding <= tokens // WASTE).sum())
+        plan.append(order[at : at + size].tolist())
         at += size
     return plan
 

@@ -1,12 +1,32 @@
-"""Baselines a probe has to beat: directions and features that learn nothing but a sign."""
+"""Controls: directions and features that learn nothing, or next to nothing, and that a probe has to beat.
+
+    random direction     v = g                      g ~ N(0, I): the floor of d dimensions
+    matched direction    v = Aᵀ g,  so v ~ N(0, Σ)   rows of A: training rows less the mean of their own class
+    top components       the best of the first k eigenvectors of the covariance of all training rows
+    control task         the probe itself, on labels drawn at random for each group
+
+Σ is the covariance *within* the classes. Of pooled rows it would hold the difference of the classes: its draws would
+be near copies of the direction to be tested. Each fixed direction learns its sign, and where there are several the
+best one, on the training rows alone, so that choosing is paid for.
+
+Source: Hewitt & Liang, Designing and Interpreting Probes with Control Tasks (2019), for the control task.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.model_selection import StratifiedKFold
 
 from lens.text_only import Fold
+from probes.base import LinearProbe
+from probes.folds import cross_scores
 from probes.metrics import auroc
+from probes.scatter import Scatter
+
+# Above this cosine with the probe, matched directions are no longer strangers to it.
+CIRCULAR = 0.3
+COMPONENTS = 10
 
 
 def oriented(
@@ -15,11 +35,24 @@ def oriented(
     """Out-of-fold scores of fixed features whose sign is learned on the training rows."""
     scores = np.full(values.shape, np.nan)
     for train, test in folds:
-        high, low = values[train][labels[train] == 1], values[train][labels[train] == 0]
-        sign = np.where(high.mean(axis=0) >= low.mean(axis=0), 1.0, -1.0)
-        center = (high.mean(axis=0) + low.mean(axis=0)) / 2
-        scores[test] = (values[test] - center) * sign
+        scores[test] = _signed(values[train], labels[train], values[test])
     return scores
+
+
+def _signed(
+    known: Float[np.ndarray, "n m"], labels: Int[np.ndarray, " n"], values: Float[np.ndarray, "k m"]
+) -> Float[np.ndarray, "k m"]:
+    high, low = known[labels == 1].mean(axis=0), known[labels == 0].mean(axis=0)
+    return (values - (high + low) / 2) * np.where(high >= low, 1.0, -1.0)
+
+
+def best_of(
+    known: Float[np.ndarray, "n m"], labels: Int[np.ndarray, " n"], values: Float[np.ndarray, "k m"]
+) -> Float[np.ndarray, " k"]:
+    """Scores by the one feature that tells the training rows apart best, in its standard deviations."""
+    chosen = int(np.argmax(np.abs(auroc(labels, known) - 0.5)))
+    spread = known[:, chosen].std() or 1.0
+    return _signed(known[:, [chosen]], labels, values[:, [chosen]])[:, 0] / spread
 
 
 def random_directions(width: int, draws: int, seed: int) -> Float[np.ndarray, "d m"]:
@@ -28,13 +61,77 @@ def random_directions(width: int, draws: int, seed: int) -> Float[np.ndarray, "d
     return vectors / np.linalg.norm(vectors, axis=0)
 
 
-def random_direction_aurocs(
-    X: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, " n"],
-    folds: Sequence[Fold],
-    *,
-    draws: int = 100,
-    seed: int = 0,
-) -> Float[np.ndarray, " m"]:
-    """Out-of-fold AUROC of random directions, each allowed to learn its sign on the training rows."""
-    return auroc(labels, oriented(X @ random_directions(X.shape[1], draws, seed), labels, folds))
+def within_rows(X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    """Rows less the mean of their own class."""
+    means = np.stack([X[labels == value].mean(axis=0) for value in (0, 1)])
+    return X - means[labels]
+
+
+def matched_directions(
+    X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], draws: int, seed: int
+) -> Float[np.ndarray, "d m"]:
+    """Random directions with the covariance that rows have within their classes, one per column, of equal mean norm."""
+    noise = np.random.default_rng(seed).standard_normal((len(X), draws))
+    return within_rows(X, labels).T @ noise / np.sqrt(len(X))
+
+
+def matched_scores(
+    X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], folds: Sequence[Fold], *, draws: int, seed: int
+) -> Float[np.ndarray, "n m"]:
+    """Out-of-fold scores of matched directions, drawn from the covariance within the training rows of each fold."""
+    scores = np.full((len(X), draws), np.nan)
+    noise = np.random.default_rng(seed).standard_normal((len(X), draws))
+    for train, test in folds:
+        vectors = within_rows(X[train], labels[train]).T @ noise[train] / np.sqrt(len(train))
+        scores[test] = _signed(X[train] @ vectors, labels[train], X[test] @ vectors)
+    return scores
+
+
+def components(X: Float[np.ndarray, "n d"], k: int = COMPONENTS) -> Float[np.ndarray, "d k"]:
+    """The first principal components of rows, one per column; fewer than k where the rows span fewer."""
+    return Scatter(rows=X - X.mean(axis=0)).eigen()[1][:, :k]
+
+
+def component_scores(
+    X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], folds: Sequence[Fold], *, k: int = COMPONENTS
+) -> Float[np.ndarray, " n"]:
+    """Out-of-fold scores of the best of the first k components, both found on the training rows."""
+    scores = np.zeros(len(X))
+    for train, test in folds:
+        vectors = components(X[train], k)
+        if vectors.shape[1]:
+            scores[test] = best_of(X[train] @ vectors, labels[train], X[test] @ vectors)
+    return scores
+
+
+def resemblance(X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], coef: Float[np.ndarray, " d"]) -> float:
+    """|cosine| of a probe with the direction of largest variance within the classes, which matched directions favour.
+
+    Above 0.3 they are partial copies of the probe, and the null they make is circular: a strict bound, not chance.
+    """
+    vectors = Scatter(rows=within_rows(X, labels)).eigen()[1]
+    norm = float(np.linalg.norm(coef))
+    return abs(float(vectors[:, 0] @ coef)) / norm if vectors.shape[1] and norm else 0.0
+
+
+def control_task(
+    X: Float[np.ndarray, "n d"], groups: np.ndarray, folds: int, probe: str | LinearProbe, *, draws: int = 3, seed: int
+) -> float:
+    """AUROC of a probe on labels drawn for each group, where rows of a group are both learned from and tested.
+
+    It can only be memorised: what is above 0.5 is what the probe can memorise of single groups, and a probe's
+    *selectivity* is its own AUROC less this. nan where every group is one row: there is nothing to memorise.
+    """
+    _, member = np.unique(groups.astype(str), return_inverse=True)
+    size = int(member.max()) + 1
+    if size == len(groups) or size < 2:
+        return float("nan")
+    found = []
+    for draw in range(draws):
+        labels = np.random.default_rng([seed, draw]).permutation(np.arange(size) % 2)[member]
+        parts = min(folds, int(np.bincount(labels).min()))
+        if parts < 2:
+            continue
+        plan = list(StratifiedKFold(parts, shuffle=True, random_state=seed + draw).split(X, labels))
+        found.append(float(auroc(labels, cross_scores(X, labels, plan, probe))))
+    return float(np.mean(found)) if found else float("nan")

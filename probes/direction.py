@@ -81,7 +81,7 @@ class Direction:
         """`v · h`, in the residual stream's own units."""
         return h.float() @ self.vector.to(h.device)
 
-    def score_activations(self, acts: Activations, *, other_model: bool = False) -> Float[Tensor, "n *tokens"]:
+    def score_activations(self, acts: Activations, *, other_model: bool = False) -> Float[Tensor, "n *tokens"]:  # noqa: F821
         """Scores of collected activations at this direction's site, of every token where they are unpooled.
 
         Raises SiteError where the site was not collected, ArtifactError where they come from another model

@@ -1,149 +1,165 @@
 """Sweep: every layer, grouped folds, intervals and controls in one table."""
 
+import hashlib
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
-from sklearn.model_selection import StratifiedGroupKFold
 
 from lens.activations import Activations
-from lens.errors import DataError
-from lens.intervals import FEW_GROUPS
-from lens.progress import bar
+from lens.errors import DataError, available
 from lens.sites import Site
 from lens.spans import Span
-from lens.text_only import TEXT_ONLY, Fold, lengths, text_fold_scores
+from lens.text_only import TEXT_ONLY, text_fold_scores
 from probes.base import LinearProbe
-from probes.controls import oriented, random_direction_aurocs
+from probes.cell import Design, Task, columns, key_of, measure_cell, measure_site, run
+from probes.controls import CIRCULAR
+from probes.direction import Direction
 from probes.fit import check_labels, make, name_of
-from probes.metrics import auroc, auroc_interval, p_value, permute_labels
+from probes.folds import grouped_folds, permuted_folds
+from probes.metrics import auroc, auroc_interval, auroc_within, p_value
+from probes.strata import strata_of
 
 
 def sweep(
-    acts: Activations,
+    acts: Activations | Sequence[Activations],
     probes: "str | LinearProbe | Sequence[str | LinearProbe]" = ("mean_difference", "logistic"),
     *,
     folds: int = 5,
     permutations: int = 20,
     random_draws: int = 100,
+    others: Mapping[str, Direction] | None = None,
+    against: Sequence[str] = (),
+    jobs: int | None = None,
+    resume: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Cross-validate probes at every collected site; groups are never split across folds.
 
-    One row per site and probe:
-    auroc, low, high: out-of-fold AUROC with its cluster-bootstrap 95 % interval over groups. accuracy: at
-    threshold 0. random_direction, random_high: mean and 95th percentile over random directions. shuffled: mean
-    AUROC of the same probe refitted on permuted labels. p: permutation p-value against the *best* cell of each
-    permuted sweep, so that choosing the best layer is paid for; it cannot fall below 1 / (permutations + 1).
-    bag_of_words, char_ngrams, length: what the text alone gives, in the same folds (see `lens.text_only`): a probe
-    that is no better than the best of them has shown nothing about the model.
+    acts: several read the same rows at other spans or pools. others: directions of other traits, each at its own site.
+    against: columns that must not be mistaken for the label, e.g. ["format"]. jobs: processes (joblib's; None takes
+    those of `joblib.parallel_config`, which may be a Ray cluster). resume: a folder that keeps finished cells; a killed
+    sweep goes on from there.
 
-    Raises DataError: one class, too few groups for the folds. Warns below 20 groups, where the interval is too
-    narrow.
+    One row per span, site and probe:
+    auroc, low, high: out-of-fold AUROC with its cluster-bootstrap 95 % interval over groups. accuracy: at threshold 0.
+    within, within_low, within_high (with `against`): of pairs of rows that are alike in these columns.
+    p: permutation p-value against the *best* cell of each permuted sweep, so that choosing the best is paid for; it
+    cannot fall below 1 / (permutations + 1). p_cell: against the same cell alone, for `probes.adjust`.
+    Controls, as AUROC in the same folds (see `probes.controls`): random_direction, random_high and matched_direction,
+    matched_high: mean and 95th percentile over directions drawn at random, without and with the covariance within the
+    classes; resemblance: of the probe with what the matched ones favour. components: best of the first ten principal
+    components. others: best of other traits' directions. shuffled: mean of the same probe on permuted labels.
+    control_task: of the same probe on random labels of groups that it has seen; selectivity: auroc less that.
+    bag_of_words, char_ngrams, length, punctuation: what the text alone gives (see `lens.text_only`): a probe that is
+    no better than the best of them has shown nothing about the model.
+
+    Raises DataError: one class, too few groups for the folds, a label and a column of `against` that cannot be told
+    apart. Warns below 20 groups, where the interval is too narrow, where a site is constant, and where matched
+    directions resemble a probe.
     """
-    labels, groups = check_labels(acts), acts.groups
-    if permutations < 0 or folds < 2:
-        raise DataError(f"permutations={permutations}, folds={folds}: at least 0 permutations and 2 folds are needed.")
+    parts = [acts] if isinstance(acts, Activations) else list(acts)
     chosen = [probes] if isinstance(probes, str | LinearProbe) else list(probes)
+    labels, groups = _same_rows(parts)
     for probe in chosen:
         make(probe)
+    strata = strata_of(parts[0].examples, against) if against else None
     plan = grouped_folds(labels, groups, folds, seed)
-    arrays = {site: acts.numpy(site).astype(np.float64) for site in acts.sites}
-    cells = [(site, probe) for site in acts.sites for probe in chosen]
-
-    def aurocs(y: np.ndarray) -> Float[np.ndarray, " cells"]:
-        return np.array([auroc(y, cross_scores(arrays[site], y, plan, probe)) for site, probe in cells])
-
-    null = []
-    with bar("Sweeping", total=permutations + 1, shown=progress) as advance:
-        scores = [cross_scores(arrays[site], labels, plan, probe) for site, probe in cells]
-        advance(1)
-        for shuffled in _permutations(labels, groups, plan, permutations, seed):
-            null.append(aurocs(shuffled))
-            advance(1)
-    texts = acts.examples.texts(response=Span.parse(acts.source.span).reads_response)
-    text = {name: float(auroc(labels, text_fold_scores(name, texts, labels, plan, seed=seed))) for name in TEXT_ONLY}
-    text["length"] = float(auroc(labels, oriented(lengths(texts)[:, None], labels, plan))[0])
-    random = {
-        site: random_direction_aurocs(arrays[site], labels, plan, draws=random_draws, seed=seed) for site in acts.sites
-    }
-    nulls = np.array(null).reshape(permutations, len(cells))
+    permuted = permuted_folds(labels, groups, plan, folds, permutations, seed)
+    design = Design(labels, groups, plan, permuted, folds, seed)
+    places = [(part, site) for part in parts for site in part.sites]
+    _warn_constant(places)
+    setting = (parts[0].source.data, folds, permutations, random_draws, seed)
+    tasks: list[Task] = []
+    for part, site in places:
+        X = part.numpy(site).astype(np.float64)
+        content = hashlib.sha256(X.tobytes()).hexdigest()
+        vectors = columns([one.vector.numpy() for one in (others or {}).values() if one.site == site], X.shape[1])
+        key = key_of("site", content, setting, vectors.tolist())
+        tasks.append((key, partial(measure_site, X, random_draws, vectors, design)))
+        for probe in chosen:
+            key = key_of("cell", content, setting, name_of(probe))
+            tasks.append((key, partial(measure_cell, X, probe, design)))
+    found = run(tasks, jobs=jobs, folder=Path(resume) if resume is not None else None, progress=progress)
+    per_place = [found[start : start + 1 + len(chosen)] for start in range(0, len(found), 1 + len(chosen))]
+    null = np.array([cell["null"] for _, *those in per_place for cell in those]).T
+    text = _text_only(parts[0], design)
     rows = []
-    for number, ((site, probe), score) in enumerate(zip(cells, scores, strict=True)):
+    for number, (place, probe) in enumerate(itertools.product(range(len(places)), chosen)):
+        part, site = places[place]
+        shared, cell = per_place[place][0], per_place[place][1 + number % len(chosen)]
+        score = np.array(cell["scores"])
         value = float(auroc(labels, score))
         low, high = auroc_interval(labels, score, groups, seed=seed)
-        rows.append(
-            {
-                "site": str(site),
-                "probe": name_of(probe),
-                "auroc": value,
-                "low": low,
-                "high": high,
-                "accuracy": float(((score > 0) == labels).mean()),
-                "random_direction": float(random[site].mean()),
-                "random_high": float(np.quantile(random[site], 0.95)),
-                "shuffled": float(nulls[:, number].mean()) if permutations else np.nan,
-                "p": p_value(nulls.max(axis=1), value) if permutations else np.nan,
-                **text,
-                "n": len(labels),
-                "groups": len(set(groups)),
-            }
+        row = {"span": part.source.span, "site": str(site), "probe": name_of(probe)}
+        row |= {"auroc": value, "low": low, "high": high, "accuracy": float(((score > 0) == labels).mean())}
+        if strata is not None:
+            within = auroc_interval(labels, score, groups, seed=seed, strata=strata)
+            row |= {"within": auroc_within(labels, score, strata), "within_low": within[0], "within_high": within[1]}
+        row |= {
+            "p": p_value(null.max(axis=1), value) if permutations else np.nan,
+            "p_cell": p_value(null[:, number], value) if permutations else np.nan,
+            **shared,
+            "resemblance": cell["resemblance"],
+            "shuffled": float(null[:, number].mean()) if permutations else np.nan,
+            "control_task": cell["control_task"],
+            "selectivity": value - cell["control_task"],
+            **text,
+            "n": len(labels),
+            "groups": len(set(groups)),
+        }
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    _warn_circular(table, max(CIRCULAR, 2 / parts[0].width ** 0.5))
+    return table
+
+
+def _same_rows(parts: Sequence[Activations]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and groups that all activations share."""
+    if not parts:
+        raise DataError("Nothing to sweep: no activations were given.")
+    read = [(part.source.span, part.source.pool) for part in parts]
+    if len(set(read)) < len(read):
+        raise DataError(f"Several activations differ in span or pool; given: {available(map(' '.join, read))}.")
+    labels = [check_labels(part) for part in parts]
+    if any(part.examples.hash() != parts[0].examples.hash() for part in parts):
+        raise DataError("Activations that are swept together are read from the same rows; these are from several sets.")
+    return labels[0], parts[0].groups
+
+
+def _warn_constant(places: Sequence[tuple[Activations, Site]]) -> None:
+    still = [str(site) for part, site in places if bool((part[site] == part[site][0]).all())]
+    if still:
+        warnings.warn(
+            f"All rows are equal at {available(still)}: there is nothing to read (does the span hold the same token in "
+            "every text?).",
+            stacklevel=3,
         )
-    return pd.DataFrame(rows)
 
 
-def grouped_folds(labels: Int[np.ndarray, " n"], groups: np.ndarray, folds: int, seed: int) -> list[Fold]:
-    """Stratified folds that keep groups whole.
-
-    Raises DataError: fewer groups than folds, or a class that one fold would not see. Warns below 20 groups.
-    """
-    count = len(set(groups.astype(str)))
-    for value in (0, 1):
-        holding = len(set(groups[labels == value].astype(str)))
-        if holding < 2:
-            raise DataError(
-                f"Label {value} occurs in {holding} group of {count}; at least 2 groups must hold each label."
-            )
-    if count < folds:
-        raise DataError(f"{count} groups cannot make {folds} folds; give more groups, or folds={count} or less.")
-    if count < FEW_GROUPS:
-        warnings.warn(f"Only {count} groups: bootstrap intervals are too narrow below {FEW_GROUPS}.", stacklevel=3)
-    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        plan = list(splitter.split(np.zeros(len(labels)), labels, groups.astype(str)))
-    if any(len(set(labels[train])) < 2 for train, _ in plan):
-        raise DataError(f"{folds} folds leave a training part with one label; use fewer folds.")
-    return [fold for fold in plan if len(fold[1])]
+def _warn_circular(table: pd.DataFrame, limit: float) -> None:
+    """limit: above what two unrelated directions of this width have by chance."""
+    alike = table["resemblance"] > limit
+    if alike.any():
+        worst = table.loc[table["resemblance"].idxmax()]
+        warnings.warn(
+            f"The largest direction within the classes has cosine {worst['resemblance']:.2f} with {worst['probe']} at "
+            f"{worst['site']} (above {limit:.2f} in {int(alike.sum())} of {len(table)} cells): matched directions are "
+            "partial copies of the probe there, and matched_high is a strict bound rather than chance.",
+            stacklevel=3,
+        )
 
 
-def _permutations(
-    labels: Int[np.ndarray, " n"], groups: np.ndarray, plan: Sequence[Fold], count: int, seed: int
-) -> Iterator[Int[np.ndarray, " n"]]:
-    """Permuted labels that leave both classes in every training part, as the real ones do."""
-    made = 0
-    for draw in itertools.count(1):
-        if made == count:
-            return
-        shuffled = permute_labels(labels, groups, seed + draw)
-        if all(len(set(shuffled[train])) == 2 for train, _ in plan):
-            made += 1
-            yield shuffled
-
-
-def cross_scores(
-    X: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], plan: Sequence[Fold], probe: str | LinearProbe
-) -> Float[np.ndarray, " n"]:
-    """Out-of-fold scores of one probe."""
-    scores = np.full(len(labels), np.nan)
-    for train, test in plan:
-        scores[test] = make(probe).fit(X[train], labels[train]).decision_function(X[test])
-    return scores
+def _text_only(acts: Activations, design: Design) -> dict[str, float]:
+    texts = acts.examples.texts(response=Span.parse(acts.source.span).reads_response)
+    labels, plan, seed = design.labels, design.plan, design.seed
+    return {name: float(auroc(labels, text_fold_scores(name, texts, labels, plan, seed=seed))) for name in TEXT_ONLY}
 
 
 @dataclass(frozen=True)
@@ -153,6 +169,7 @@ class Best:
     site: Site
     probe: str
     auroc: float
+    span: str = ""
 
 
 def best(table: pd.DataFrame) -> Best:
@@ -160,4 +177,4 @@ def best(table: pd.DataFrame) -> Best:
     if len(table) == 0:
         raise DataError("The sweep table is empty: there is nothing to choose from.")
     row = table.sort_values(["low", "auroc"], ascending=False, kind="stable").iloc[0]
-    return Best(Site.parse(row["site"]), row["probe"], float(row["auroc"]))
+    return Best(Site.parse(row["site"]), row["probe"], float(row["auroc"]), str(row.get("span", "")))

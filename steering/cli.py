@@ -11,6 +11,7 @@ from lens.errors import LensError
 from steering.commands import chain, organism
 from steering.commands.check import check
 from steering.commands.options import console
+from steering.commands.sweep import sweep
 
 app = typer.Typer(
     name="lens",
@@ -21,7 +22,7 @@ app = typer.Typer(
     help="From texts to measured effect: read, probe, steer and edit language models.\n\n"
     "Start with [bold]lens demo[/bold]; it needs nothing but this package.",
 )
-for command in (chain.demo, chain.collect, chain.sweep, chain.steer, check):
+for command in (chain.demo, chain.collect, sweep, chain.steer, check):
     app.command()(command)
 app.add_typer(organism.app, name="organism")
 

@@ -168,3 +168,31 @@ def test_a_real_encoder_reads_what_words_do_not(tmp_path: Path) -> None:
     best = pd.read_csv(out).sort_values("auroc").iloc[-1]
     assert best["auroc"] > 0.88 > 0.75 > best["bag_of_words"]
     assert best["low"] > best["random_high"]
+
+
+def test_a_file_sets_the_sweep_and_flags_come_first(table: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "sweep.toml", tmp_path / "sweep.csv"
+    lines = [f'data = "{table}"', f'model = "{tiny.saved("llama")}"', 'text = "text"', 'label = "mood"']
+    lines += ['positive = "glad"', 'group = "who"', 'site = ["resid_post.1"]', 'probe = ["lda"]', "folds = 3"]
+    config.write_text("\n".join([*lines, "permutations = 2"]), encoding="utf-8")
+    run("sweep", "--config", config, "--out", out, "--permutations", "1", "--resume", tmp_path / "cells")
+    swept = pd.read_csv(out)
+    assert swept["probe"].tolist() == ["lda"] and swept["site"].tolist() == ["resid_post.1"]
+    assert swept["p"].iloc[0] in (0.5, 1.0)  # one permutation: the flag's, not the file's two
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 2
+    run("sweep", "--config", config, "--out", out, "--probe", "ridge")
+    assert pd.read_csv(out)["probe"].tolist() == ["ridge"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("prob = ['lda']", "no option 'prob'"), ("probe = 'lda'", "takes a list"), ("folds = [3]", "takes one value")],
+)
+def test_a_file_that_cannot_set_the_sweep_says_why(text: str, message: str, tmp_path: Path) -> None:
+    config = tmp_path / "sweep.toml"
+    config.write_text(text, encoding="utf-8")
+    with pytest.raises(LensError, match=message):
+        run("sweep", "--config", config)
+    config.write_text("folds = = 3", encoding="utf-8")
+    with pytest.raises(LensError, match="no readable TOML"):
+        run("sweep", "--config", config)

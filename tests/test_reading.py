@@ -12,7 +12,7 @@ from tiny import TEXTS
 
 import lens
 from lens import DataError, ModelError, Site
-from lens.reading import Job, read, token_budget
+from lens.reading import Job, Pooler, read, token_budget
 from lens.tokens import CHUNK, Rows, encode, encode_all
 
 MANY = [f"{text}{' the' * extra}" for extra in range(8) for text in TEXTS]
@@ -205,3 +205,14 @@ def test_norms_come_with_every_reading(llama):
     for row in range(len(TEXTS)):
         real = acts[site][row][acts.mask[row]]
         assert float(acts.norms[site][row]) == pytest.approx(float(real.norm(dim=-1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("rubbish", [0.0, 1e4, float("nan"), float("inf")])
+@pytest.mark.parametrize("pool", ["mean", "last", "max"])
+def test_what_stands_in_pads_does_not_count(pool, rubbish):
+    h, mask = torch.randn(3, 6, 4), torch.tensor([[1] * 6, [1] * 2 + [0] * 4, [0, 0, 1, 1, 1, 0]]).bool()
+    h[~mask] = rubbish
+    pooled, norm = Pooler(mask, torch.zeros_like(mask), pool, h.device)(h)
+    how = {"mean": lambda x: x.mean(dim=0), "last": lambda x: x[-1], "max": lambda x: x.amax(dim=0)}[pool]
+    torch.testing.assert_close(pooled, torch.stack([how(row[real]) for row, real in zip(h, mask, strict=True)]))
+    torch.testing.assert_close(norm[1], h[1, :2].norm(dim=-1).mean())

@@ -2,11 +2,12 @@
 
 import pytest
 import tiny
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lens
-from lens.tokens import batches, encode, pad
+from lens.tokens import WASTE, batches, encode, pad, plan_batches
 
 PLAIN, BOS, CHAT = tiny.tokenizer(), tiny.tokenizer(bos="<s>"), tiny.tokenizer(bos="<s>", chat=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -107,3 +108,19 @@ def test_a_row_longer_than_the_context_is_named(gpt2):
 def test_generation_leaves_room_for_the_new_tokens(gpt2):
     with pytest.raises(lens.DataError, match=r"Row 0 has 100 tokens.*max_new_tokens=40.*context of 128"):
         gpt2.generate("the" * 100, max_new_tokens=40)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 2000))
+def test_batches_hold_every_row_once_within_the_budget_and_with_little_padding(lengths, tokens):
+    plan = plan_batches(torch.tensor(lengths), tokens)
+    assert sorted(row for batch in plan for row in batch) == list(range(len(lengths)))
+    for number, batch in enumerate(plan):
+        held = [lengths[row] for row in batch]
+        assert held == sorted(held, reverse=True)
+        assert len(batch) == 1 or (
+            len(batch) * held[0] <= tokens and len(batch) * held[0] - sum(held) <= tokens // WASTE
+        )
+        if number + 1 < len(plan):
+            more = [*held, lengths[plan[number + 1][0]]]
+            padding = len(more) * held[0] - sum(more)
+            assert len(more) * held[0] > tokens or padding > tokens // WASTE, "another row would have fitted"

@@ -1,4 +1,4 @@
-"""The chain as commands: demo, collect, sweep, steer."""
+"""The chain as commands: demo, collect, steer."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,6 @@ from steering.commands.options import (
     GroupOption,
     LabelOption,
     ModelOption,
-    PoolOption,
     PositiveOption,
     Reading,
     ResponseOption,
@@ -25,7 +24,6 @@ from steering.commands.options import (
     TruncateOption,
     WhereOption,
     console,
-    print_sweep,
     print_table,
 )
 
@@ -95,55 +93,6 @@ def collect(
     if out is not None:
         acts.save(out)
     console().print(f"{acts!r}\nSaved: {out or store}", markup=False, highlight=False)
-
-
-def sweep(
-    data: DataOption,
-    model: ModelOption = "organism",
-    text: TextOption = "prompt",
-    label: LabelOption = "label",
-    positive: PositiveOption = None,
-    group: GroupOption = None,
-    response: ResponseOption = None,
-    where: WhereOption = None,
-    site: SitesOption = None,
-    span: SpanOption = "prompt[-1]",
-    pool: PoolOption = "mean",
-    truncate: TruncateOption = None,
-    probe: Annotated[list[str] | None, typer.Option(help="mean_difference, logistic; may be repeated.")] = None,
-    folds: Annotated[int, typer.Option(help="Grouped cross-validation folds.", min=2)] = 5,
-    permutations: Annotated[int, typer.Option(help="Label permutations; p cannot fall below 1/(n+1).", min=0)] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of folds, bootstraps and controls.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this .csv file.")] = None,
-    direction: Annotated[
-        Path | None, typer.Option(help="Fit the best cell on all rows and save its direction (.safetensors).")
-    ] = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
-) -> None:
-    """Probe every layer: grouped folds, intervals, and the baselines a probe has to beat.
-
-    Example: [cyan]lens sweep --data honesty --where cue=role --direction honesty.safetensors[/cyan]
-
-    Example: [cyan]lens sweep --model ./my-model --data cities.csv --text statement --group city[/cyan]
-    """
-    import probes
-
-    rows = Rows(data, text, label, positive, group, response, where)
-    acts = Reading(model, site, span, pool, device, dtype, truncate).collect(rows)
-    table = probes.sweep(
-        acts, probe or ["mean_difference", "logistic"], folds=folds, permutations=permutations, seed=seed
-    )
-    print_sweep(table, f"{model} on {data}")
-    chosen = probes.best(table)
-    console().print(f"Best: {chosen.probe} at {chosen.site}, out-of-fold AUROC {chosen.auroc:.3f}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out, index=False)
-        console().print(f"Table: {out}")
-    if direction is not None:
-        probes.fit(acts, chosen.site, chosen.probe).direction.save(direction)
-        console().print(f"Direction: {direction}")
 
 
 def steer(

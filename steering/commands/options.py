@@ -149,43 +149,6 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr)
 
 
-def print_sweep(table: "pd.DataFrame", title: str) -> None:
-    """A sweep table to read: intervals in one column, what is the same in every row below the table."""
-    import pandas as pd
-
-    rows = pd.DataFrame(
-        {
-            "site": table["site"],
-            "probe": table["probe"],
-            "AUROC": [
-                f"{value:.2f} ({low:.2f}–{high:.2f})"
-                for value, low, high in zip(table["auroc"], table["low"], table["high"], strict=True)
-            ],
-            "p": table["p"],
-            "accuracy": table["accuracy"],
-            "random": [
-                f"{mean:.2f} (<{high:.2f})"
-                for mean, high in zip(table["random_direction"], table["random_high"], strict=True)
-            ],
-            "shuffled": table["shuffled"],
-        }
-    )
-    print_table(rows, title)
-    first = table.iloc[0]
-    text = ", ".join(
-        f"{label} {first[column]:.2f}"
-        for column, label in (
-            ("bag_of_words", "bag of words"),
-            ("char_ngrams", "character n-grams"),
-            ("length", "length"),
-        )
-    )
-    console().print(
-        f"Text only: {text}. {first['n']} rows in {first['groups']} groups.",
-        highlight=False,
-    )
-
-
 def print_table(frame: "pd.DataFrame", title: str) -> None:
     """Print a table; text of models and files is shown as it is, never as markup."""
     from rich.table import Table

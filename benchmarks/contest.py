@@ -1,0 +1,103 @@
+"""A contest: the same texts to contestants in processes of their own, each loaded once and held against the truth."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from by_hand import Pool
+from peers.environments import installed, python
+from torch import Tensor
+
+HERE = Path(__file__).parent
+OURS, BARE, REFERENCE = "behaviorlens", "bare", "reference"
+
+
+class ContestantError(Exception):
+    """What a contestant raised."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked: the activations after these blocks, pooled over each text."""
+
+    texts: Sequence[str]
+    layers: Sequence[int]
+    pool: Pool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """seconds: CPU time of the contestant's process. bytes: its peak memory during the call over what it held
+    before."""
+
+    seconds: float
+    bytes: int
+
+
+class Contestant:
+    """A process that loads a model in one tool; ask it when it is ready."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        interpreter = python(name) if name in installed() else Path(sys.executable)
+        self._files = tempfile.TemporaryDirectory()
+        self._process = subprocess.Popen(
+            [str(interpreter), str(HERE / "worker.py"), name, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ready(self) -> "Contestant":
+        """Wait until the model is loaded. Raises ContestantError."""
+        try:
+            self.pools: list[Pool] = self._read()["pools"]
+        except ContestantError:
+            self.close()
+            raise
+        return self
+
+    def ask(self, task: Task, *, batch: int) -> Answer:
+        """Raises ContestantError: what the tool raised."""
+        return Answer(**self._ask(task, batch=batch, save=""))
+
+    def result(self, task: Task, *, batch: int) -> Tensor:
+        """`[layers, n, d]`. Raises ContestantError."""
+        where = Path(self._files.name) / "result.pt"
+        self._ask(task, batch=batch, save=str(where))
+        return torch.load(where)
+
+    def _ask(self, task: Task, *, batch: int, save: str) -> dict[str, Any]:
+        texts = Path(self._files.name) / "texts.json"
+        texts.write_text(json.dumps(list(task.texts)))
+        asked = {"texts": str(texts), "layers": list(task.layers), "pool": task.pool, "batch": batch, "save": save}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ContestantError(f"its process ended with {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ContestantError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        self._process.communicate()
+        self._files.cleanup()
+
+
+def error_of(found: Tensor, truth: Tensor) -> float:
+    """The largest error of any activation, relative to its norm."""
+    return float(((found - truth).norm(dim=-1) / truth.norm(dim=-1)).max())

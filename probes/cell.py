@@ -1,0 +1,115 @@
+"""One cell of a sweep, a site with a probe, and what all probes of a site share: each computed on its own."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from joblib import Parallel, delayed
+
+from lens.progress import bar
+from lens.text_only import Fold
+from probes.base import LinearProbe
+from probes.controls import (
+    best_of,
+    component_scores,
+    control_task,
+    matched_scores,
+    oriented,
+    random_directions,
+    resemblance,
+)
+from probes.folds import Permuted, cross_fit, cross_scores, out_of_fold
+from probes.metrics import auroc
+
+Task = tuple[str, Callable[[], dict[str, Any]]]
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Design:
+    """What all cells of a sweep share."""
+
+    labels: Int[np.ndarray, " n"]
+    groups: np.ndarray
+    plan: list[Fold]
+    permuted: list[Permuted]
+    folds: int
+    seed: int
+
+
+def measure_cell(X: Float[np.ndarray, "n d"], probe: str | LinearProbe, design: Design) -> dict[str, Any]:
+    """scores: out of fold. null: AUROC on each permutation's labels. control_task, resemblance: see `controls`."""
+    fitted = cross_fit(X, design.labels, design.plan, probe)
+    coef = np.mean([one.coef_[0] for one in fitted], axis=0)
+    return {
+        "scores": out_of_fold(X, design.plan, fitted).tolist(),
+        "null": [float(auroc(labels, cross_scores(X, labels, plan, probe))) for labels, plan in design.permuted],
+        "control_task": control_task(X, design.groups, design.folds, probe, seed=design.seed),
+        "resemblance": resemblance(X, design.labels, coef),
+    }
+
+
+def measure_site(
+    X: Float[np.ndarray, "n d"], draws: int, others: Float[np.ndarray, "d k"], design: Design
+) -> dict[str, Any]:
+    """AUROC of random and matched directions, of the best component, and of the best of other directions."""
+    labels, plan, seed = design.labels, design.plan, design.seed
+    random = auroc(labels, oriented(X @ random_directions(X.shape[1], draws, seed), labels, plan))
+    matched = auroc(labels, matched_scores(X, labels, plan, draws=draws, seed=seed))
+    found: dict[str, Any] = {
+        "random_direction": float(random.mean()),
+        "random_high": float(np.quantile(random, 0.95)),
+        "matched_direction": float(matched.mean()),
+        "matched_high": float(np.quantile(matched, 0.95)),
+        "components": float(auroc(labels, component_scores(X, labels, plan))),
+    }
+    if others.shape[1]:
+        scores, values = np.zeros(len(X)), X @ others
+        for train, test in plan:
+            scores[test] = best_of(values[train], labels[train], values[test])
+        found["others"] = float(auroc(labels, scores))
+    return found
+
+
+def key_of(*parts: Any) -> str:
+    """A name for a cell by everything that decides its numbers."""
+    return hashlib.sha256(json.dumps([VERSION, *parts], default=str).encode()).hexdigest()[:24]
+
+
+def run(tasks: Sequence[Task], *, jobs: int | None, folder: Path | None, progress: bool) -> list[dict[str, Any]]:
+    """What every task finds, in order; a task whose result lies in `folder` is not run again."""
+    found = {key: _recall(folder, key) for key, _ in tasks}
+    left = [task for task in tasks if found[task[0]] is None]
+    with bar("Sweeping", total=len(left), shown=progress) as advance:
+        for key, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            delayed(_run_and_keep)(folder, *task) for task in left
+        ):
+            found[key] = result
+            advance(1)
+    return [found[key] for key, _ in tasks]  # type: ignore[misc]
+
+
+def _run_and_keep(folder: Path | None, key: str, work: Callable[[], dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    result = work()
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{key}.{os.getpid()}.part"
+        part.write_text(json.dumps(result), encoding="utf-8")
+        os.replace(part, folder / f"{key}.json")
+    return key, result
+
+
+def _recall(folder: Path | None, key: str) -> dict[str, Any] | None:
+    path = folder / f"{key}.json" if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+
+
+def columns(vectors: Sequence[np.ndarray], width: int) -> Float[np.ndarray, "d k"]:
+    """Vectors as columns; [d, 0] for none."""
+    return np.stack(vectors, axis=1).astype(np.float64) if vectors else np.zeros((width, 0))
