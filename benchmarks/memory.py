@@ -3,7 +3,9 @@
 python benchmarks/memory.py        (after `make bench-peers`)
 
 12 blocks of width 256. Each contestant runs in a fresh process, after eight texts that load what is loaded late; the
-figure is the most resident memory during the call over what was resident before it.
+figure is the most resident memory during the call over what was resident before it. What the C library keeps between
+large allocations counts: small results kept among them stop it from giving memory back, and that is most of what is
+held where results are kept batch by batch (`MALLOC_MMAP_THRESHOLD_=1000000` avoids it).
 """
 
 import random
