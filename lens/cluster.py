@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lens.errors import DataError, ModelError
 from lens.model import Model
@@ -149,16 +149,24 @@ def _share(ray: Any, workers: int, *, on_gpu: bool) -> tuple[int, int]:
 
 
 def _portable(model: Model) -> Model:
-    """The model as it can be sent: its tensors in main memory, without its bridge."""
+    """The model as it can be sent: its tensors in main memory, without its bridge, and without the hooks that
+    transformers leaves behind where hidden states were once asked for (they hold what cannot be sent)."""
     sent = copy.copy(model)
     sent._bridge = None
-    if model.device.type != "cpu":
-        tensors = [*model.hf.parameters(), *model.hf.buffers()]
-        memo: dict[int, Any] = {
-            id(tensor): nn.Parameter(tensor.detach().cpu(), tensor.requires_grad)
-            if isinstance(tensor, nn.Parameter)
-            else tensor.detach().cpu()
-            for tensor in tensors
-        }
-        sent.hf = copy.deepcopy(model.hf, memo)
+    memo: dict[int, Any] = {id(tensor): _in_memory(tensor) for tensor in [*model.hf.parameters(), *model.hf.buffers()]}
+    sent.hf = copy.deepcopy(model.hf, memo)
+    sent.blocks = sent.hf.get_submodule(model.parts.blocks)
+    sent.__dict__.pop("trunk", None)
+    for module in sent.hf.modules():
+        hooks = module._forward_hooks
+        for number in [k for k, hook in hooks.items() if getattr(hook, "__name__", "") == "output_capturing_hook"]:
+            del hooks[number]
+        module.__dict__.pop("_output_capturing_hooks_installed", None)
     return sent
+
+
+def _in_memory(tensor: Tensor) -> Tensor:
+    if tensor.device.type == "cpu":
+        return tensor
+    moved = tensor.detach().cpu()
+    return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved

@@ -67,6 +67,8 @@ def test_two_workers_of_which_one_is_killed_write_the_store_that_one_process_wri
 
 
 def test_moments_reduced_over_workers_are_those_of_one_process(llama):
+    # What transformers then leaves behind cannot be sent.
+    llama.hf(**llama.tokenizer(MANY[0], return_tensors="pt"), output_hidden_states=True)
     alone = lens.collect_moments(llama, MANY, by="group", **OPTIONS)
     together = lens.collect_moments(llama, MANY, by="group", workers=2, **OPTIONS)
     assert together.classes == alone.classes and together.normed == alone.normed
