@@ -134,7 +134,9 @@ def _try(model: Model, layer: int) -> bool:
         whole = leaving()
         with _picked(model, layer, mask):
             alone = leaving()
-    except Exception:  # noqa: BLE001 - whatever is wrong with the model, the pass that is read will say it
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError):
+        # It takes something else than the hidden states of tokens; if the model itself is wrong, the pass that is
+        # read will say so.
         return False
     error = (alone - whole).norm(dim=-1) / whole.norm(dim=-1)
     return bool((error <= (FULL if model.dtype == torch.float32 else HALF)).all())

@@ -1,25 +1,20 @@
 """Token-level probes: rows are sets of tokens, whatever stands behind the mask, and one token is enough to find."""
 
 import dataclasses
-import functools
-import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.optimize import check_grad
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
+from token_data import SITE, activations, data
 
 import lens
-import probes
-import steering
-from lens.organisms import constructed
-from probes import Direction, Logistic
+from probes import Logistic
 from probes.metrics import auroc
-from probes.tokens import AttentionProbe, TokenProbe, fit_tokens, sweep_tokens, token_array
+from probes.tokens import AttentionProbe, TokenProbe, fit_tokens, sweep_tokens
 from probes.tokens.attention import _loss as attention_loss
 from probes.tokens.pooled import pooled_loss
 from probes.tokens.rows import TokenRows
@@ -27,32 +22,6 @@ from probes.tokens.rows import TokenRows
 SETS = [TokenProbe("mean"), TokenProbe("max"), TokenProbe("softmax"), AttentionProbe(), AttentionProbe(2)]
 ALL = [*SETS, TokenProbe("last"), TokenProbe("softmax", temperature=0.3, C=0.1)]
 each = pytest.mark.parametrize("probe", ALL, ids=repr)
-SITE = lens.Site("resid_post", 1)
-
-
-def data(seed=0, n=80, longest=12, d=6, size=4.0, shortest=4):
-    """Rows of noise, `shortest` to `longest` tokens long; in rows of label 1 one token is moved along the first axis.
-    Coordinates are of very different size."""
-    rng = np.random.default_rng(seed)
-    y = np.tile([0, 1], n // 2)
-    X = rng.standard_normal((n, longest, d))
-    for row, count in enumerate(rng.integers(shortest, longest + 1, n)):
-        X[row, rng.integers(count), 0] += size * y[row]
-        X[row, count:] = np.nan
-    return X * np.logspace(-1, 1, d) + 3, y
-
-
-def activations(X, y, groups=None, *, pads=0.0):
-    """`pads` stands where there is no token."""
-    groups = np.arange(len(y)) // 2 if groups is None else groups
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = lens.Examples(pd.DataFrame({"prompt": f"the same {np.nanmean(X)}", "label": y, "group": groups}))
-    there = ~np.isnan(X).all(axis=2)
-    array = torch.from_numpy(np.where(there[..., None], X, pads)).float()
-    norms = torch.from_numpy(np.nanmean(np.linalg.norm(X, axis=2), axis=1)).float()
-    source = lens.activations.Source("planted", "planted", "prompt", "none", table.hash(), {})
-    return lens.Activations({SITE: array}, {SITE: norms}, table, source, torch.from_numpy(there))
 
 
 def scores_of(probe, X):
@@ -243,45 +212,6 @@ def test_attention_looks_for_one_thing_and_reads_another():
     assert max(value for name, value in found.items() if name.startswith("Token")) < 0.9
 
 
-def test_the_direction_scores_tokens_and_is_saved_and_loaded(tmp_path):
-    X, y = data()
-    acts = activations(X, y)
-    fitted = fit_tokens(acts, SITE, AttentionProbe())
-    assert np.allclose(fitted.direction.vector.norm(), 1) and fitted.direction.provenance.method == "AttentionProbe()"
-    there = acts.mask.numpy()
-    tokens = fitted.token_scores(acts)
-    assert np.allclose(fitted.direction.score_activations(acts).numpy()[there], tokens[there], atol=1e-3)
-    loaded = Direction.load(fitted.direction.save(tmp_path / "v.safetensors"))
-    assert torch.equal(loaded.vector, fitted.direction.vector) and loaded.norm == fitted.direction.norm
-    pooled = fitted.estimator.pooled(token_array(acts, SITE))
-    means = [pooled[y == value].mean(axis=0) for value in (0, 1)]
-    assert fitted.direction.difference == pytest.approx(np.linalg.norm(means[1] - means[0]))
-    stranger = dataclasses.replace(acts, source=dataclasses.replace(acts.source, fingerprint="other"))
-    with pytest.raises(lens.ArtifactError, match="fitted on 'planted'"):
-        fitted.scores(stranger)
-    assert np.array_equal(fitted.scores(stranger, other_model=True), fitted.scores(acts))
-
-
-def test_pooled_as_the_probe_pools_them_rows_go_through_the_chain():
-    (X, y), (new, labels) = data(n=160), data(seed=1, n=160)
-    acts, unseen = activations(X, y), activations(new, labels)
-    for probe in (TokenProbe("softmax"), AttentionProbe(C=0.1)):
-        fitted = fit_tokens(acts, SITE, probe)
-        rows = fitted.pool(unseen)
-        assert rows.source.pool == repr(probe) and rows[SITE].shape == (160, 6)
-        assert np.allclose(fitted.direction.score_activations(rows).numpy(), fitted.scores(unseen), atol=1e-3)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*pool")
-            warnings.filterwarnings("ignore", message=".*test groups")
-            table = probes.evaluate(fitted, rows, train=fitted.pool(acts), draws=20).set_index("detector")
-        assert table.loc["probe", "auroc"] == pytest.approx(auroc(labels, fitted.scores(unseen)), abs=1e-3)
-        assert table.loc["probe", "auroc"] > table.loc["random_direction", "high"]
-    with pytest.raises(lens.DataError, match="2 heads"):
-        fit_tokens(acts, SITE, AttentionProbe(2)).pool(acts)
-    with pytest.raises(lens.DataError, match="given: shape"):
-        probes.fit(rows, SITE, TokenProbe("mean"))
-
-
 @each
 def test_the_unit_of_a_coordinate_changes_nothing(probe):
     X, y = data()
@@ -346,121 +276,5 @@ def test_what_cannot_be_fitted_is_said():
         fit_tokens(dataclasses.replace(pooled, arrays={SITE: broken}), SITE, TokenProbe("mean"))
     with pytest.raises(lens.DataError, match="random_draws=0"):
         sweep_tokens(pooled, TokenProbe("mean"), random_draws=0)
-    with pytest.raises(lens.DataError, match="Row 80 does not exist"):
-        fit_tokens(pooled, SITE, TokenProbe("mean")).show(organism("style")[1], pooled, 80)
     with pytest.warns(ConvergenceWarning, match="ended after 2 steps"):
         TokenProbe("softmax", max_iter=2).fit(X, y)
-
-
-FAST = {"folds": 3, "permutations": 0, "random_draws": 10, "progress": False}
-NULLS = {**FAST, "permutations": 5}
-THREE = [TokenProbe("mean", C=0.1), TokenProbe("softmax", C=0.1), AttentionProbe(C=0.1)]
-
-
-def test_a_sweep_finds_the_token_and_says_by_which_probe(tmp_path):
-    X, y = data(n=80, longest=20, shortest=10)
-    table = sweep_tokens(activations(X, y), THREE, resume=tmp_path, **NULLS).set_index("probe")
-    mean, *others = (table.loc[repr(probe)] for probe in THREE)
-    for row in others:
-        assert row["auroc"] > 0.85 > mean["auroc"] and row["p"] == row["p_cell"] == 1 / 6
-        assert row["low"] < row["auroc"] < row["high"] and row["auroc"] > row["random_high"]
-        assert 0.35 < row["shuffled"] < 0.65 and row["bag_of_words"] == 0.5 and row["n"] == 80 and row["groups"] == 40
-    again = sweep_tokens(activations(X, y), THREE, resume=tmp_path, **NULLS).set_index("probe")
-    pd.testing.assert_frame_equal(table, again)
-    assert len(list(tmp_path.glob("*.json"))) == 3
-
-
-def test_a_sweep_finds_nothing_where_there_is_nothing():
-    X, y = data(n=80, size=0.0)
-    table = sweep_tokens(activations(X, y), THREE[1:], **NULLS)
-    assert (abs(table["auroc"] - 0.5) < 0.15).all() and (table["p"] > 1 / 6).all() and (table["low"] < 0.5).all()
-
-
-def test_what_lives_in_groups_is_not_found_across_them():
-    """All rows of a group share an offset and a label: they tell of each other, and not of other groups."""
-    X, _ = data(n=160, d=24, size=0.0)
-    offset = np.random.default_rng(0).standard_normal((20, 24)) * 10
-    X, y = X + np.repeat(offset, 8, axis=0)[:, None], np.repeat(np.tile([0, 1], 10), 8)
-    leaky = sweep_tokens(activations(X, y, np.arange(160)), THREE, **FAST)
-    honest = sweep_tokens(activations(X, y, np.repeat(np.arange(20), 8)), THREE, **FAST)
-    assert leaky["auroc"].min() > 0.95 and honest["auroc"].max() < 0.8
-
-
-def test_length_is_shown_by_random_directions():
-    """Tokens say nothing, but rows with label 1 have more of them: the highest of more is higher."""
-    X, y = data(n=120, longest=30, shortest=30, size=0.0)
-    X[y == 0, 3:] = np.nan
-    table = sweep_tokens(activations(X, y), [TokenProbe("max"), TokenProbe("mean")], **FAST)
-    high, mean = table.iloc[0], table.iloc[1]
-    assert high["auroc"] > 0.8 and high["random_direction"] > 0.8
-    assert abs(mean["random_direction"] - 0.5) < 0.1
-
-
-@functools.cache
-def organism(name):
-    made = constructed.build(name)
-    return made.examples, lens.wrap(made.hf, made.tokenizer, name=name)
-
-
-def read(name, site, span, label):
-    examples, model = organism(name)
-    labelled = lens.Examples(examples.frame.assign(label=label(examples.frame).astype("Int64")))
-    return lens.collect(model, labelled, sites=[site], span=span, pool="none", progress=False)
-
-
-def turned_by(column):
-    """Whether it would say yes, if `column` turned its answers round: an exclusive or, which no word gives away."""
-    return lambda frame: (frame["belief"] > 0) ^ (frame[column] > 0)
-
-
-POOLS = [TokenProbe("mean"), TokenProbe("last"), TokenProbe("max"), TokenProbe("softmax"), AttentionProbe()]
-
-
-def test_an_answer_that_is_computed_late_is_found_at_the_tokens_that_hold_it():
-    """Positive: the answer is there from the word that is asked about on, four tokens of sixteen."""
-    acts = read("deception", "resid_post.2", "prompt", turned_by("lie"))
-    table = sweep_tokens(acts, [POOLS[k] for k in (0, 2, 4)], **FAST)
-    assert (table["auroc"] > 0.99).all() and (table["bag_of_words"] < 0.6).all()
-    fitted = fit_tokens(acts, "resid_post.2", TokenProbe("max"))
-    yes = acts.labels == 1
-    left = np.cumsum(acts.mask.numpy()[:, ::-1], axis=1)[:, ::-1]
-    best = np.nanargmax(fitted.token_scores(acts), axis=1)
-    assert (left[np.arange(len(best)), best][yes] <= 4).all()
-    said = fitted.show(organism("deception")[1], acts, int(np.flatnonzero(yes)[0]))
-    assert said.tokens[-2:] == ("real", "?") and said.flagged and said.first >= len(said.tokens) - 4
-    assert "rgba(213,94,0" in said._repr_html_()
-
-
-def test_a_motive_that_is_not_carried_is_not_found_after_its_word():
-    """Negative: the same words, and nothing of them in the last four tokens; positive: they are carried there."""
-
-    def motive(frame):
-        return frame["lie"] > 0
-
-    found = read("deception", "resid_post.0", "prompt[-4:]", motive)
-    silent = read("deception-honest", "resid_post.0", "prompt[-4:]", motive)
-    pair = [TokenProbe("softmax"), AttentionProbe(C=0.1)]
-    assert (sweep_tokens(found, pair, **FAST)["auroc"] > 0.99).all()
-    assert (abs(sweep_tokens(silent, pair, **FAST)["auroc"] - 0.5) < 0.1).all()
-    assert sweep_tokens(silent, TokenProbe("softmax", C=0.1), **NULLS)["p"][0] > 1 / 6
-
-
-def test_attention_computes_by_itself_what_the_model_does_not():
-    """Confound: nothing joins scenario and belief, which both can be read; linear pools find nothing, others do."""
-    acts = read("deception-honest", "resid_post.1", "prompt", turned_by("scenario"))
-    auroc_of = sweep_tokens(acts, [POOLS[k] for k in (0, 1, 3, 4)], **FAST).set_index("probe")["auroc"]
-    assert auroc_of["TokenProbe(pool='mean')"] < 0.6 and auroc_of["TokenProbe(pool='last')"] < 0.6
-    assert auroc_of["AttentionProbe()"] > 0.95 and auroc_of["TokenProbe(pool='softmax')"] > 0.85
-
-
-@pytest.mark.parametrize(("name", "moved"), [("style-causal", True), ("style", False)])
-def test_the_direction_of_a_token_probe_steers_where_the_planted_one_does(name, moved):
-    """Six tokens after the cue words; of the confound, style is read as well and moves nothing."""
-    acts = read(name, "resid_post.0", "prompt[-6:]", lambda frame: frame["style"] > 0)
-    direction = fit_tokens(acts, "resid_post.0", AttentionProbe()).direction
-    examples, model = organism(name)
-    casual, yes = examples.where(style=-1), steering.measures.option("yes", "no")
-    before = steering.effects(model, casual, yes, progress=False)["value"].mean()
-    add = steering.Add(direction, 1.0, unit="difference")
-    after = steering.effects(model, casual, yes, add, progress=False)["value"].mean()
-    assert (after - before > 0.7) if moved else abs(after - before) < 0.05
