@@ -40,6 +40,11 @@ class Site:
         """Whether it is a TransformerLens hook rather than a place in the residual stream."""
         return self.kind not in KINDS
 
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Sorts places of the residual stream in the order in which a pass comes to them."""
+        return self.layer, KINDS.index(self.kind)
+
     @classmethod
     def parse(cls, text: "str | Site", *, n_layers: int | None = None) -> "Site":
         """Read `resid_post.12`; a negative layer counts from the last block of `n_layers`.

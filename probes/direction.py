@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ class Direction:
 
     vector: `[d_model]` float32, unit norm. norm, bias: of the probe it came from. residual_norm: mean norm of
     the tokens it was fitted on, BOS excluded (the unit of steering strength). difference: norm of the difference
-    of class means. neutral: mean of `v · h` midway between the classes, which mean-ablation restores.
+    of class means. neutral: mean of `v · h` midway between the classes, which mean-ablation restores. log_odds: whether
+    the score is the log-odds of label 1, as a logistic probe's.
 
     Made by `probes.fit`, or `Direction.from_vector`.
     """
@@ -41,6 +42,7 @@ class Direction:
     difference: float
     neutral: float
     provenance: Provenance = field(default_factory=Provenance)
+    log_odds: bool = False
 
     def __repr__(self) -> str:
         where = f" of {self.provenance.model!r}" if self.provenance.model else ""
@@ -94,14 +96,10 @@ class Direction:
 
     def check(self, fingerprint: str, width: int, name: str, *, other_model: bool = False) -> None:
         """Raises ArtifactError where a model's base fingerprint differs (unless allowed), or its width."""
-        if width != len(self.vector):
-            raise ArtifactError(f"The direction has width {len(self.vector)}; {name} has width {width}.")
-        own, given = (print_.split("+")[0] for print_ in (self.provenance.fingerprint, fingerprint))
-        if own and own != given and not other_model:
-            raise ArtifactError(
-                f"The direction was fitted on {self.provenance.model!r} (fingerprint {own}); {name!r} has "
-                f"fingerprint {given}. Pass other_model=True to use it there all the same."
-            )
+        own = len(self.vector)
+        self.provenance.check(
+            "direction", own, fingerprint=fingerprint, width=width, name=name, other_model=other_model
+        )
 
     def check_model(self, model: Model, *, other_model: bool = False) -> None:
         """As `check`, for a model; also that the model has the direction's site."""
@@ -120,6 +118,8 @@ class Direction:
             bias=factor * self.bias,
             neutral=sign * self.neutral,
             provenance=replace(self.provenance, method=f"{factor:g} · {self.provenance.method}"),
+            # Minus the log-odds of something are those of its opposite.
+            log_odds=self.log_odds and abs(factor) == 1,
         )
 
     __rmul__ = __mul__
@@ -148,6 +148,7 @@ class Direction:
             difference=nan,
             neutral=nan,
             provenance=self.provenance.joined(other.provenance),
+            log_odds=False,
         )
 
     def __sub__(self, other: "Direction") -> "Direction":
@@ -182,6 +183,7 @@ class Direction:
             difference=nan,
             neutral=nan,
             provenance=known,
+            log_odds=False,
         )
 
     def recentred(self, acts: Activations, *, other_model: bool = False) -> "Direction":
@@ -197,6 +199,7 @@ class Direction:
             residual_norm=acts.residual_norm(self.site),
             difference=abs(high - low),
             neutral=middle,
+            log_odds=False,
         )
 
     def check_same_place(self, other: "Direction") -> None:
@@ -219,24 +222,20 @@ class Direction:
         vector = torch.randn(len(self.vector), generator=generator)
         known = replace(self.provenance, method=f"random like {self.provenance.method}", seed=seed)
         nan = float("nan")
-        return replace(self, vector=vector / vector.norm(), bias=0.0, neutral=nan, provenance=known)
+        return replace(self, vector=vector / vector.norm(), bias=0.0, neutral=nan, provenance=known, log_odds=False)
 
     def at(self, site: Site | str) -> "Direction":
         """The same vector at another site."""
-        return replace(self, site=Site.parse(site))
+        return replace(self, site=Site.parse(site), log_odds=False)
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file; everything but the vector is JSON in its header."""
-        from safetensors.torch import save_file
+        return write_tensors(path, {"vector": self.vector}, {"direction": self.header()})
 
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def header(self) -> dict[str, Any]:
+        """What its file says besides the vector."""
         facts = {name: value for name, value in asdict(self).items() if name not in ("vector", "site")}
-        facts |= {"format": FORMAT, "site": str(self.site)}
-        part = path.with_name(path.name + ".part")
-        save_file({"vector": self.vector.contiguous()}, part, metadata={"direction": json.dumps(facts)})
-        part.replace(path)
-        return path
+        return facts | {"format": FORMAT, "site": str(self.site)}
 
     @classmethod
     def load(cls, path: str | Path) -> "Direction":
@@ -257,6 +256,19 @@ class Direction:
             return cls(vector=vector, site=site, provenance=provenance, **facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """Write a safetensors file, whole or not at all, with facts as JSON in its header."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    header = {name: json.dumps(value) for name, value in facts.items()}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=header)
+    part.replace(path)
+    return path
 
 
 def basis_of(directions: Sequence[Direction]) -> Float[Tensor, "d k"]:

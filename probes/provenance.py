@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from lens.activations import Source
+from lens.errors import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,18 @@ class Provenance:
     n: int = 0
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
+
+    def check(self, what: str, own: int, *, fingerprint: str, width: int, name: str, other_model: bool) -> None:
+        """Whether something of width `own` may be used on a model. Raises ArtifactError: another width, or another
+        model (unless allowed; weight edits do not count)."""
+        if width != own:
+            raise ArtifactError(f"The {what} has width {own}; {name} has width {width}.")
+        fitted, given = (print_.split("+")[0] for print_ in (self.fingerprint, fingerprint))
+        if fitted and fitted != given and not other_model:
+            raise ArtifactError(
+                f"The {what} was fitted on {self.model!r} (fingerprint {fitted}); {name!r} has fingerprint {given}. "
+                "Pass other_model=True to use it there all the same."
+            )
 
     def joined(self, other: "Provenance") -> "Provenance":
         """Of a sum: what both have in common is kept; the model is that of whichever knows one."""

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens.errors import ArtifactError, SpanError
+from lens.errors import ArtifactError, SiteError, SpanError
 from lens.model import Model
 from lens.spans import Span
+from steering.gate_reader import GateReader
 from steering.interventions import Intervention
 
 
@@ -22,10 +23,11 @@ def apply(model: Model, *interventions: Intervention, other_model: bool = False)
         with steering.apply(model, steering.Add(honesty, -1.0)):
             print(model.generate("..."))
 
-    Spans are followed through padding, cached and uncached generation and beam search; several interventions
-    act in the order given, nested blocks from the outside in. Afterwards, also after an exception, the model is
-    as it was. Everything that runs in the block is affected: `model.generate`, `lens.collect`, and direct calls
-    of `model.hf` (whose whole input then counts as the prompt).
+    Spans are followed through padding, cached and uncached generation and beam search; several interventions act in
+    the order given, nested blocks from the outside in. A gate (`when=`) reads the prompt as it passes and decides for
+    all that follows from it. Afterwards, also after an exception, the model is as it was. Everything that runs in the
+    block is affected: `model.generate`, `lens.collect`, and direct calls of `model.hf` (whose whole input then counts
+    as the prompt).
 
     Raises before anything runs: ArtifactError (a direction of another model, unless other_model=True), SiteError,
     SpanError.
@@ -36,18 +38,33 @@ def apply(model: Model, *interventions: Intervention, other_model: bool = False)
                 f"apply takes interventions, such as Add(direction, 1.0); given: {type(intervention).__name__}."
             )
         intervention.check_model(model, other_model=other_model)
-    placed = [(site, one) for one in interventions for site in one.places(model)]
+        _check_gates(model, intervention, other_model)
     tracker = _Tracker(model)
     with ExitStack() as undo:
         watch = model.trunk.register_forward_pre_hook(tracker.observe, with_kwargs=True)
         undo.callback(watch.remove)
         undo.enter_context(tracker.generation())
-        for site, intervention in placed:
-            undo.callback(model.attach(site, tracker.hook(intervention)).remove)
+        for intervention in interventions:
+            # In this order, so that a gate reads what its own intervention has not touched.
+            for gate in tracker.gates.new(intervention.when):
+                undo.callback(model.attach(gate.direction.site, tracker.gates.reader(gate)).remove)
+            for site in intervention.places(model):
+                undo.callback(model.attach(site, tracker.hook(intervention.at_site(site))).remove)
         named = [intervention.identifier for intervention in interventions]
         before, model.applied = model.applied, [*model.applied, *named]
         undo.callback(setattr, model, "applied", before)
         yield
+
+
+def _check_gates(model: Model, intervention: Intervention, other_model: bool) -> None:
+    first = min(intervention.places(model), key=lambda site: site.depth)
+    for gate in intervention.when.gates if intervention.when else ():
+        gate.direction.check_model(model, other_model=other_model)
+        if gate.direction.site.depth > first.depth:
+            raise SiteError(
+                f"A gate at {gate.direction.site} has read nothing yet when {type(intervention).__name__} acts at "
+                f"{first}; read at or before it."
+            )
 
 
 class _Tracker:
@@ -62,6 +79,7 @@ class _Tracker:
         self.index: Int[Tensor, "batch pos"] | None = None
         self.past = 0
         self.total = 0
+        self.gates = GateReader(self)
         self._signature = inspect.signature(model.trunk.forward)
 
     @contextmanager
@@ -101,6 +119,8 @@ class _Tracker:
         batch, width = tokens.shape[:2]
         past = given.get("past_key_values")
         self.past = past.get_seq_length() if past is not None else 0
+        if self.past == 0:
+            self.gates.forget()
         self.index = self._number(given.get("attention_mask"), batch, width, tokens.device)
         layout = self.model.layout
         if layout is not None:
@@ -135,9 +155,13 @@ class _Tracker:
         def change(h: Tensor) -> Tensor:
             assert self.rows is not None
             new = intervention.at_rows(self.rows, self.total)(h)
-            if self._all_in(span, h.shape[1]):
+            whole = self._all_in(span, h.shape[1])
+            if whole and intervention.when is None:
                 return new
-            return torch.where(self._mask(span, h)[..., None], new, h)
+            acts = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if whole else self.mask(span, h)
+            if intervention.when is not None:
+                acts = acts & self.gates.open(intervention.when, len(h)).to(h.device)[:, None]
+            return torch.where(acts[..., None], new, h)
 
         return change
 
@@ -145,7 +169,8 @@ class _Tracker:
         """A decoding step under an open span steers its one token, without looking."""
         return width == 1 and self.past > 0 and str(span) in ("prompt[-1]:", "response", "all")
 
-    def _mask(self, span: Span, h: Tensor) -> Bool[Tensor, "batch pos"]:
+    def mask(self, span: Span, h: Tensor) -> Bool[Tensor, "batch pos"]:
+        """Which tokens of the pass that is running are in a span."""
         assert self.index is not None and self.prompt_length is not None
         if self.index.shape != h.shape[:2]:
             raise SpanError(

@@ -138,14 +138,9 @@ class Eraser:
 
     def check(self, fingerprint: str, width: int, name: str, *, other_model: bool = False) -> None:
         """Raises ArtifactError where a model's base fingerprint differs (unless allowed), or its width."""
-        if width != self.width:
-            raise ArtifactError(f"The eraser has width {self.width}; {name} has width {width}.")
-        own, given = (print_.split("+")[0] for print_ in (self.provenance.fingerprint, fingerprint))
-        if own and own != given and not other_model:
-            raise ArtifactError(
-                f"The eraser was fitted on {self.provenance.model!r} (fingerprint {own}); {name!r} has "
-                f"fingerprint {given}. Pass other_model=True to use it there all the same."
-            )
+        self.provenance.check(
+            "eraser", self.width, fingerprint=fingerprint, width=width, name=name, other_model=other_model
+        )
 
     def check_model(self, model: Model, *, other_model: bool = False) -> None:
         """As `check`, for a model; also that the model has the eraser's site."""

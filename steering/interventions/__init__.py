@@ -5,6 +5,8 @@ from steering.interventions.affine import Affine
 from steering.interventions.base import DEFAULT_SPAN, Directional, Intervention, Strength, Unit, writers
 from steering.interventions.clamp import Clamp
 from steering.interventions.erase import Erase
+from steering.interventions.gate import Gate, Rule
+from steering.interventions.patch import Patch
 from steering.interventions.project import Ablate, AblateSubspace
 from steering.interventions.rotate import Rotate
 
@@ -17,8 +19,11 @@ __all__ = [
     "Clamp",
     "Directional",
     "Erase",
+    "Gate",
     "Intervention",
+    "Patch",
     "Rotate",
+    "Rule",
     "Strength",
     "Unit",
     "writers",

@@ -5,8 +5,8 @@ Calling it on `h[..., d_model]` gives the changed `h` and touches nothing else. 
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,37 +14,51 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.errors import ArtifactError, SpanError
+from lens.errors import ArtifactError, SiteError, SpanError, available
 from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
 from probes.direction import Direction
+from steering.interventions.gate import Rule
 
 Unit = Literal["norm", "difference", "raw"]
-Strength = float | Sequence[float] | np.ndarray | Tensor
+Amount = float | Sequence[float] | np.ndarray | Tensor
+Strength = Amount | Mapping[Any, Amount]
+Sites = Sequence[Site | str]
 DEFAULT_SPAN = "prompt[-1]:"
 
 
 class Intervention(ABC):
     """A change of the residual stream; each kind is a frozen dataclass.
 
-    strength: a number, or one per row (`[rows]`). span: tokens it acts on, by default from the last prompt token
-    through everything generated. sites: where it acts, by default where what it is made of was read.
+    strength: a number, or one per row (`[rows]`); or, for several sites, a dictionary from each site to its strength.
+    span: tokens it acts on, by default from the last prompt token through everything generated. sites: where it acts,
+    by default where what it is made of was read. when: rows it acts on, a gate or gates joined by &, | and ~; by
+    default all.
     """
 
     strength: Strength
     span: str | Span
-    sites: tuple[Site, ...]
+    sites: Sites
+    when: Rule | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "span", Span.parse(self.span))
-        if not isinstance(self.strength, int | float):
-            strength = torch.as_tensor(self.strength, dtype=torch.float32)
-            if strength.ndim > 1:
-                raise SpanError(f"A strength is a number or one per row; given: shape {list(strength.shape)}.")
-            object.__setattr__(self, "strength", strength if strength.ndim else float(strength))
-        if not bool(torch.as_tensor(self.strength, dtype=torch.float64).isfinite().all()):
-            raise ArtifactError(f"A strength is finite; given: {self.strength}.")
+        if self.when is not None and not isinstance(self.when, Rule):
+            raise ArtifactError(f"when= takes a Gate, or gates joined by & | ~; given: {type(self.when).__name__}.")
+        sites = [self.sites] if isinstance(self.sites, str | Site) else self.sites
+        object.__setattr__(self, "sites", tuple(Site.parse(site) for site in sites))
+        if not isinstance(self.strength, Mapping):
+            object.__setattr__(self, "strength", _amount(self.strength))
+            return
+        schedule = {Site.parse(site): _amount(amount) for site, amount in self.strength.items()}
+        if not schedule or self.sites not in ((), tuple(schedule)):
+            raise SiteError(
+                f"Strengths were given for {available(schedule)} and sites={available(self.sites)}; give either sites= "
+                "and one strength for all, or a strength for each site."
+            )
+        object.__setattr__(self, "strength", schedule)
+        object.__setattr__(self, "sites", tuple(schedule))
 
     @property
     @abstractmethod
@@ -69,12 +83,19 @@ class Intervention(ABC):
         digest = hashlib.sha256(repr(self._with(0.0)).encode())
         for tensor in self.tensors():
             digest.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
-        digest.update(torch.as_tensor(self.strength, dtype=torch.float64).contiguous().numpy().tobytes())
+        for gate in () if self.when is None else self.when.gates:
+            digest.update(gate.direction.vector.double().numpy().tobytes())
+        for amount in self.strength.values() if isinstance(self.strength, Mapping) else [self.strength]:
+            digest.update(torch.as_tensor(amount, dtype=torch.float64).contiguous().numpy().tobytes())
         return f"{type(self).__name__}:{digest.hexdigest()[:8]}"
 
     def places(self, model: Model) -> list[Site]:
         """Where it acts in this model. Raises SiteError where the model has no such site."""
-        return model.sites(self.sites or self.home)
+        return model.sites(list(self.sites or self.home))
+
+    def at_site(self, site: Site) -> "Intervention":
+        """The same with the strength of this site only."""
+        return self._with(self.strength[site], (site,)) if isinstance(self.strength, Mapping) else self
 
     def at_rows(self, rows: Int[Tensor, " batch"], total: int) -> "Intervention":
         """The same with the strengths of these rows, of `total`, only. Raises SpanError: not one strength per row."""
@@ -84,20 +105,24 @@ class Intervention(ABC):
             return self._with(self.strength.to(rows.device)[rows])
         return self
 
-    def _with(self, strength: float | Tensor) -> "Intervention":
-        changed: Intervention = replace(self, strength=strength)  # type: ignore[type-var]
+    def _with(self, strength: Amount, sites: Sites | None = None) -> "Intervention":
+        kept = self.sites if sites is None else sites
+        changed: Intervention = replace(self, strength=strength, sites=kept)  # type: ignore[type-var]
         return changed
 
     def _amount(self, h: Tensor) -> "float | Tensor":
         """The strength, shaped to multiply `h`."""
         if isinstance(self.strength, Tensor):
             return self.strength.to(h.device, torch.float32).reshape(-1, *[1] * (h.ndim - 1))
-        assert isinstance(self.strength, int | float)
-        return self.strength
+        if isinstance(self.strength, int | float):
+            return self.strength
+        raise SiteError(
+            f"A strength for each of {available(self.sites)}: .at_site(site) gives the one that acts there."
+        )
 
     def _toward(self, h: Tensor, wanted: Tensor) -> Tensor:
         """From `h` the way to what is wanted as far as the strength goes, in the dtype of `h`."""
-        return (h.float() + self._amount(h) * (wanted - h.float())).to(h.dtype)
+        return torch.lerp(h.float(), wanted, torch.as_tensor(self._amount(h), device=h.device).float()).to(h.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +132,8 @@ class Directional(Intervention):
     direction: Direction
     strength: Strength = 1.0
     span: str | Span = DEFAULT_SPAN
-    sites: tuple[Site, ...] = ()
+    sites: Sites = ()
+    when: Rule | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_directions(type(self).__name__, [self.direction])
@@ -122,6 +148,16 @@ class Directional(Intervention):
 
     def check_model(self, model: Model, *, other_model: bool = False) -> None:
         self.direction.check_model(model, other_model=other_model)
+
+
+def _amount(given: Amount) -> float | Tensor:
+    """Raises SpanError: not one per row. ArtifactError: not finite."""
+    amount = torch.as_tensor(given, dtype=torch.float32 if not isinstance(given, int | float) else torch.float64)
+    if amount.ndim > 1:
+        raise SpanError(f"A strength is a number or one per row; given: shape {list(amount.shape)}.")
+    if not bool(amount.isfinite().all()):
+        raise ArtifactError(f"A strength is finite; given: {given}.")
+    return amount if amount.ndim else float(amount)
 
 
 def check_directions(name: str, directions: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """Erase: an eraser at work while the model runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,8 @@ from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
 from probes.erasure import Eraser
-from steering.interventions.base import DEFAULT_SPAN, Intervention, Strength
+from steering.interventions.base import DEFAULT_SPAN, Intervention, Sites, Strength
+from steering.interventions.gate import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Erase(Intervention):
     eraser: Eraser
     strength: Strength = 1.0
     span: str | Span = DEFAULT_SPAN
-    sites: tuple[Site, ...] = ()
+    sites: Sites = ()
+    when: Rule | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.eraser, Eraser):

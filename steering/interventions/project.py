@@ -12,7 +12,8 @@ from lens.model import Model
 from lens.sites import Site
 from lens.spans import Span
 from probes.direction import Direction
-from steering.interventions.base import DEFAULT_SPAN, Directional, Intervention, Strength, check_directions
+from steering.interventions.base import DEFAULT_SPAN, Directional, Intervention, Sites, Strength, check_directions
+from steering.interventions.gate import Rule
 
 Target = Literal["neutral", "zero"] | float
 
@@ -62,8 +63,9 @@ class AblateSubspace(Intervention):
     directions: tuple[Direction, ...]
     strength: Strength = 1.0
     span: str | Span = DEFAULT_SPAN
-    sites: tuple[Site, ...] = ()
+    sites: Sites = ()
     to: Target = "neutral"
+    when: Rule | None = field(default=None, kw_only=True)
     _inverse: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +103,7 @@ class AblateSubspace(Intervention):
         return (h.float() - self._amount(h) * (excess @ self._inverse.to(h.device).T)).to(h.dtype)
 
 
-def _check_target(to: Target, directions: "tuple[Direction, ...] | list[Direction]", sites: tuple[Site, ...]) -> None:
+def _check_target(to: Target, directions: "tuple[Direction, ...] | list[Direction]", sites: Sites) -> None:
     if to == "neutral":
         if any(direction.neutral != direction.neutral for direction in directions):
             raise ArtifactError("This direction does not know its neutral value; use to='zero' or to=NUMBER.")
