@@ -237,17 +237,18 @@ class Model:
         With `last_logits`, only the logits of the last column are computed where the model can.
         """
         inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
-        if "position_ids" in self._forward_options and not self.is_encoder:
+        if "position_ids" in self.forward_options and not self.is_encoder:
             inputs["position_ids"] = batch.index.clamp(min=0)
-        if "use_cache" in self._forward_options:
+        if "use_cache" in self.forward_options:
             inputs["use_cache"] = False
-        if last_logits and "logits_to_keep" in self._forward_options:
+        if last_logits and "logits_to_keep" in self.forward_options:
             inputs["logits_to_keep"] = 1
         with self.laid_out(batch):
             return self.hf(**inputs)
 
     @cached_property
-    def _forward_options(self) -> set[str]:
+    def forward_options(self) -> set[str]:
+        """Names that the model's forward pass takes."""
         return set(inspect.signature(self.hf.forward).parameters)
 
     def next_token_logits(self, batch: Batch) -> Float[Tensor, "batch vocab"]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ from lens.generation import Generation, generate
 from lens.model import Model
 from lens.progress import bar
 from lens.spans import Span
-from lens.tokens import Row, batches, count_selected
+from lens.tokens import batches, count_selected
+from steering import measures
 from steering.apply import apply
+from steering.divergence import continued, divergence, divergence_of_texts
 from steering.interventions import Intervention
-from steering.measures import Measure, Outcome
+from steering.measures import Measure, Outcome, over_variants
 
 LOOP_LENGTH, LOOP_REPEATS = 4, 3
 COHERENCE_SD = 3.0
@@ -29,10 +32,14 @@ def effects(
     measure: Measure,
     *interventions: Intervention,
     batch_tokens: int = 8192,
+    kl: bool = False,
     other_model: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every row under the interventions: columns `value`, `coherence` and, for text measures, `text`.
+
+    kl: also a column `kl`, how far the interventions move the predictions, KL(steered ‖ not so steered) in nats: of the
+    next token, or the mean over the tokens of a generated text. What already acts on the model acts on both sides.
 
     value: the measure (nan = missing). coherence: the measure's own share per row, or 1/0 for whether a text is
     coherent (see `coherent`; nan where the model is edited or already steered, so that nothing unsteered is left).
@@ -40,28 +47,51 @@ def effects(
 
     Raises SpanError where an intervention's span selects no token of a row, and as `steering.apply`.
     """
-    encoded = model.rows(examples.prompts)
-    for span in (Span.parse(change.span) for change in interventions):
-        if measure.needs == "logits" or not span.reads_response:
-            count_selected(encoded, span)
     rows = examples.frame.to_dict("records")
+    asked, owner = measure.asked(rows)
+    encoded = measure.tokens(model, asked)
+    for span in (Span.parse(change.span) for change in interventions):
+        if measure.needs != "text" or not span.reads_response:
+            count_selected(encoded, span)
     if measure.needs == "text":
-        return _text_effects(model, examples, measure, rows, interventions, other_model)
-    value, coherence = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        return _text_effects(model, examples, measure, rows, interventions, kl, other_model)
+    if measure.needs == "model":
+        outcome = Outcome(
+            model,
+            rows,
+            tokens=encoded,
+            interventions=interventions,
+            other_model=other_model,
+            batch_tokens=batch_tokens,
+        )
+        return _own_effects(measure, outcome, kl)
+    found = {name: np.full(len(asked), np.nan) for name in ("value", "coherence", *(["kl"] if kl else []))}
     plan = batches(encoded, tokens=batch_tokens, pad_id=model.pad_id, padding_side="left")
-    with (
-        apply(model, *interventions, other_model=other_model),
-        bar(f"Measuring {measure.name}", total=len(rows), shown=progress) as advance,
-    ):
+    with bar(f"Measuring {measure.name}", total=len(asked), shown=progress) as advance:
         for batch in plan:
-            logits = model.next_token_logits(batch.to(model.device))
             chosen = batch.rows.numpy()
-            outcome = Outcome(model, [rows[number] for number in chosen], logits=logits)
-            value[chosen] = measure(outcome)
+            here = replace(batch, rows=torch.from_numpy(owner[chosen]), total=len(rows)).to(model.device)
+            plain = model.next_token_logits(here) if kl else None
+            with apply(model, *interventions, other_model=other_model):
+                logits = model.next_token_logits(here)
+            outcome = Outcome(model, [asked[number] for number in chosen], logits=logits)
+            found["value"][chosen] = measure(outcome)
             if measure.coherence is not None:
-                coherence[chosen] = measure.coherence(outcome)
+                found["coherence"][chosen] = measure.coherence(outcome)
+            if plain is not None:
+                found["kl"][chosen] = divergence(logits, plain).cpu().numpy()
             advance(len(chosen))
-    return pd.DataFrame({"value": value, "coherence": coherence})
+    return pd.DataFrame({name: over_variants(values, owner) for name, values in found.items()})
+
+
+def _own_effects(measure: Measure, outcome: Outcome, kl: bool) -> pd.DataFrame:
+    """Of a measure that runs the model itself; `kl` is that of the token after the prompt."""
+    found = {"value": measure(outcome), "coherence": np.full(len(outcome.rows), np.nan)}
+    if measure.coherence is not None:
+        found["coherence"] = measure.coherence(outcome)
+    if kl:
+        found["kl"] = measures.kl()(replace(outcome, tokens=outcome.model.rows(outcome.prompts)))
+    return pd.DataFrame(found)
 
 
 def _text_effects(
@@ -70,18 +100,23 @@ def _text_effects(
     measure: Measure,
     rows: list[dict[str, object]],
     interventions: Sequence[Intervention],
+    kl: bool,
     other_model: bool,
 ) -> pd.DataFrame:
+    prompts, limit = examples.prompts, measure.max_new_tokens
     with apply(model, *interventions, other_model=other_model):
-        made = generate(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
-    value = measure(Outcome(model, rows, texts=made))
-    if model.edits or "generate" in vars(model.hf):
-        # Nothing unsteered is left to compare with: inside steering.apply, or with edited weights.
-        return pd.DataFrame({"value": value, "coherence": np.nan, "text": [m.text for m in made]})
-    floor = usual_floor(model, examples.prompts, max_new_tokens=measure.max_new_tokens)
-    likely = sustained_log_probability(model, examples.prompts, made)
-    sound = [coherent(one, score, floor) for one, score in zip(made, likely, strict=True)]
-    return pd.DataFrame({"value": value, "coherence": np.array(sound, dtype=float), "text": [m.text for m in made]})
+        made = generate(model, prompts, max_new_tokens=limit)
+    outcome = Outcome(model, rows, texts=made, interventions=interventions, other_model=other_model)
+    table = pd.DataFrame({"value": measure(outcome), "coherence": np.nan})
+    # Otherwise nothing unsteered is left to compare with: inside steering.apply, or with edited weights.
+    if not (model.edits or "generate" in vars(model.hf)):
+        floor = usual_floor(model, prompts, max_new_tokens=limit)
+        likely = sustained_log_probability(model, prompts, made)
+        sound = [coherent(one, score, floor) for one, score in zip(made, likely, strict=True)]
+        table["coherence"] = np.array(sound, dtype=float)
+    if kl:
+        table["kl"] = divergence_of_texts(model, prompts, made, *interventions, other_model=other_model)
+    return table.assign(text=[one.text for one in made])
 
 
 def coherent(made: Generation, log_probability: float, floor: float) -> bool:
@@ -116,8 +151,7 @@ def sustained_log_probability(
     One surprising word may be the very behaviour that was steered (a lie is improbable to an honest model);
     incoherent text stays improbable. nan where fewer than two tokens were made.
     """
-    starts = model.rows(prompts)
-    rows = [Row(s.ids + list(m.ids), len(s), s.has_bos) for s, m in zip(starts, made, strict=True)]
+    rows = continued(model, prompts, made)
     out = np.full(len(rows), np.nan)
     for batch in batches(rows, tokens=batch_tokens, pad_id=model.pad_id):
         batch = batch.to(model.device)

@@ -1,7 +1,6 @@
 """steering.check catches what is broken on purpose: in the row meant for it, with the first place that differs."""
 
 import copy
-import importlib
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from steering import checks
 from steering.apply import _Tracker, apply
 from steering.checks import PROPERTIES
 from steering.checks.case import rounding
-from steering.edit import Edit
+from steering.edits import Edit
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_positions_that_are_shifted(check, gpt2, monkeypatch):
 
 def test_positions_that_are_left_out(check, gpt2, monkeypatch):
     """Without explicit positions GPT-2 is wrong under left padding."""
-    monkeypatch.setattr(gpt2, "_forward_options", gpt2._forward_options - {"position_ids"})
+    monkeypatch.setattr(gpt2, "forward_options", gpt2.forward_options - {"position_ids"})
     report = check(gpt2, "padding left", "padding right", "batch order", "hidden states", "writers", "span")
     assert report.failed == ["padding left", "span"]
     assert first(report, "padding left").startswith("resid_pre.0 ")
@@ -237,12 +236,12 @@ def test_an_ablation_that_misses_a_writer(check, llama, monkeypatch):
 @pytest.mark.parametrize("checks_itself", [True, False])
 def test_an_edit_that_forgets_a_writer(check, monkeypatch, checks_itself):
     model = fresh("llama")
-    remove, forgotten = Edit._remove, model.blocks[2].mlp.down_proj.weight
+    change, forgotten = Edit._change, "model.layers.2.mlp.down_proj.weight"
     monkeypatch.setattr(
-        Edit, "_remove", lambda self, tensor, v, axis: None if tensor is forgotten else remove(self, tensor, v, axis)
+        Edit, "_change", lambda self, delta: None if delta.parameter == forgotten else change(self, delta)
     )
     if not checks_itself:
-        monkeypatch.setattr(importlib.import_module("steering.edit"), "_left_over", lambda model, vector: 0.0)
+        monkeypatch.setattr("steering.edits.running.left_over", lambda model, basis: 0.0)
     report = check(model, "undo", "edit", "edit = ablation")
     if checks_itself:
         assert "the edit refused" in first(report, "edit") and "undone" in report["edit"].why
