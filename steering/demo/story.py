@@ -18,14 +18,14 @@ from lens import data
 from lens.activations import Activations
 from lens.collect import collect
 from lens.model import Model
-from lens.sites import Site
 from probes.direction import Direction
 from probes.evaluate import evaluate
 from probes.fit import Fitted, fit
 from probes.sweep import best, sweep
+from steering.choose import choose
 from steering.demo import causal
 from steering.demo.behaviours import HONESTY, WARMTH, Behaviour, Parts
-from steering.dose import choose_strength, dose_response
+from steering.dose import dose_response
 
 # Both behaviours are decided by the reply's first word, so that only the position before it is steered.
 SPAN = "prompt[-1]"
@@ -114,8 +114,16 @@ def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str],
     say(f"{behaviour.name}: choosing layer and strength on validation groups, steering, ablating, editing")
     contexts = collect(model, parts.train.where(**behaviour.contexts), progress=progress)
     directions = {site: fit(contexts, site).direction for site in contexts.sites}
-    curves = _validation_curves(model, behaviour, directions, parts, seed, progress)
-    direction, strength = _choose(curves, directions)
+    choice = choose(
+        model,
+        list(directions.values()),
+        parts.validation.where(**behaviour.neutral),
+        behaviour.measure,
+        strengths=STRENGTHS,
+        span=SPAN,
+        progress=progress,
+    )
+    direction, strength = choice.direction, choice.strength
     neutral = parts.test.where(**behaviour.neutral)
     return Story(
         behaviour=behaviour,
@@ -123,7 +131,7 @@ def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str],
         probe=probe,
         evaluations={name: evaluate(probe, read, train=acts, seed=seed) for name, read in tests.items()},
         scores=(_scaled(probe.direction, first), first.labels),
-        validation=curves,
+        validation=choice.validation,
         direction=direction,
         strength=strength,
         curve=dose_response(
@@ -146,36 +154,3 @@ def _run_one(model: Model, behaviour: Behaviour, seed: int, say: Callable[[str],
 
 def _scaled(direction: Direction, acts: Activations) -> np.ndarray:
     return direction.score_activations(acts).numpy() / (direction.norm * direction.residual_norm)
-
-
-def _validation_curves(
-    model: Model, behaviour: Behaviour, directions: dict[Site, Direction], parts: Parts, seed: int, progress: bool
-) -> pd.DataFrame:
-    neutral = parts.validation.where(**behaviour.neutral)
-    curves = [
-        dose_response(
-            model,
-            direction,
-            neutral,
-            behaviour.measure,
-            strengths=STRENGTHS,
-            span=SPAN,
-            random_draws=0,
-            seed=seed,
-            progress=progress,
-        )
-        for direction in directions.values()
-    ]
-    return pd.concat(curves, ignore_index=True)
-
-
-def _choose(curves: pd.DataFrame, directions: dict[Site, Direction]) -> tuple[Direction, float]:
-    """The layer and strength with the largest coherent effect on validation rows."""
-    options = []
-    for site, direction in directions.items():
-        curve = curves[curves["site"] == str(site)]
-        strength = choose_strength(curve)
-        effect = abs(float(curve.loc[curve["strength"] == strength, "change"].iloc[0]))
-        options.append((effect, direction, strength))
-    _, direction, strength = max(options, key=lambda option: option[0])
-    return direction, strength
