@@ -40,3 +40,14 @@ def blocks(hf: Any) -> Any:
 def of_block(output: Any) -> Tensor:
     """A block's hidden states, whether it returns them alone or in a tuple."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def prompts(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
+    """Ids and mask of texts of one length: nobody has to pad."""
+    e = tokenizer(texts, return_tensors="pt")
+    return {"input_ids": e.input_ids, "attention_mask": e.attention_mask}
+
+
+def greedy(new: int) -> dict[str, Any]:
+    """The options of Hugging Face's `generate` for exactly so many tokens."""
+    return {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}

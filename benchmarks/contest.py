@@ -30,6 +30,27 @@ class Task:
     layers: Sequence[int]
     pool: Pool
 
+    call = "collect"
+
+    def given(self, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What goes into files, and what is said in the request."""
+        return {"texts": list(self.texts)}, {"layers": list(self.layers), "pool": self.pool, "batch": batch}
+
+
+@dataclass(frozen=True)
+class Generating:
+    """What is asked: so many new tokens, greedily, with a vector added after one block at every position."""
+
+    texts: Sequence[str]
+    layer: int
+    vector: Sequence[float]
+    new: int
+    call = "generate"
+
+    def given(self, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As of `Task`; the texts are one batch."""
+        return {"texts": list(self.texts), "vector": list(self.vector)}, {"layer": self.layer, "new": self.new}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -64,22 +85,24 @@ class Contestant:
             raise
         return self
 
-    def ask(self, task: Task, *, batch: int) -> Answer:
+    def ask(self, task: Task | Generating, *, batch: int) -> Answer:
         """Raises ContestantError: what the tool raised."""
         return Answer(**self._ask(task, batch=batch, save=""))
 
-    def result(self, task: Task, *, batch: int) -> Tensor:
-        """`[layers, n, d]`. Raises ContestantError."""
+    def result(self, task: Task | Generating, *, batch: int) -> Tensor:
+        """Activations `[layers, n, d]`, or ids `[n, new]`. Raises ContestantError."""
         where = Path(self._files.name) / "result.safetensors"
         self._ask(task, batch=batch, save=str(where))
         return load_file(where)["found"]
 
-    def _ask(self, task: Task, *, batch: int, save: str) -> dict[str, Any]:
-        texts = Path(self._files.name) / "texts.json"
-        texts.write_text(json.dumps(list(task.texts)))
-        asked = {"texts": str(texts), "layers": list(task.layers), "pool": task.pool, "batch": batch, "save": save}
+    def _ask(self, task: Task | Generating, *, batch: int, save: str) -> dict[str, Any]:
+        held, given = task.given(batch)
+        files = {name: Path(self._files.name) / f"{name}.json" for name in held}
+        for name, path in files.items():
+            path.write_text(json.dumps(held[name]))
+        asked = {"call": task.call, "files": {name: str(path) for name, path in files.items()}, "given": given}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(asked | {"save": save}) + "\n")
         self._process.stdin.flush()
         return self._read()
 

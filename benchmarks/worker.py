@@ -2,9 +2,10 @@
 
 python benchmarks/worker.py CONTESTANT FOLDER
 
-Started by `contest.py`. A request is `{"texts": PATH, "layers": [...], "pool": "last", "batch": 16, "save": PATH}`;
-the answer has `seconds` (CPU, of this process), and `bytes`: the most memory held during the call over what was held
-before it.
+Started by `contest.py`. A request is `{"call": "collect", "files": {"texts": PATH}, "given": {"layers": [...], "pool":
+"last", "batch": 16}, "save": PATH}`: the contestant's function of that name is called with what the JSON files hold and
+with what is given. The answer has `seconds` (CPU, of this process), and `bytes`: the most memory held during the call
+over what was held before it.
 """
 
 import importlib
@@ -42,10 +43,11 @@ def main() -> None:
 
 
 def _answer(contestant: Any, model: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    texts = json.loads(Path(asked["texts"]).read_text())
+    read = {name: json.loads(Path(path).read_text()) for name, path in asked["files"].items()}
+    call = getattr(contestant, asked["call"])
     before = forget_peak()
     start = time.process_time()
-    found = contestant.collect(model, texts, asked["layers"], asked["pool"], asked["batch"])
+    found = call(model, **read, **asked["given"])
     seconds = time.process_time() - start
     held = peak() - before
     if asked["save"]:

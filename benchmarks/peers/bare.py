@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from by_hand import Pool, batches, blocks, hugging_face, of_block, pooled
+from by_hand import Pool, batches, blocks, greedy, hugging_face, of_block, pooled, prompts
 from torch import Tensor
 
 load = hugging_face
@@ -36,3 +36,18 @@ def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: 
     for handle in handles:
         handle.remove()
     return torch.stack([torch.cat(found[layer]) for layer in layers])
+
+
+def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
+    hf, tokenizer = model
+    added = torch.tensor(vector)
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        return (output[0] + added, *output[1:]) if isinstance(output, tuple) else output + added
+
+    asked = prompts(tokenizer, texts)
+    handle = blocks(hf)[layer].register_forward_hook(hook)
+    with torch.no_grad():
+        made = hf.generate(**asked, **greedy(new))
+    handle.remove()
+    return made[:, asked["input_ids"].shape[1] :]

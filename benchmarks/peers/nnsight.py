@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from by_hand import Pool, batches, blocks, hugging_face, of_block, pooled
+from by_hand import Pool, batches, blocks, greedy, hugging_face, of_block, pooled, prompts
 from nnsight import LanguageModel
 from torch import Tensor
 
@@ -24,3 +24,17 @@ def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: 
             tracer.stop()
         parts.append(torch.stack(kept))
     return torch.cat(parts, dim=1)
+
+
+def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
+    lm, tokenizer = model
+    added, block = torch.tensor(vector), blocks(lm)[layer]
+    asked = prompts(tokenizer, texts)
+    with torch.no_grad(), lm.generate(asked, **greedy(new)) as tracer:
+        for _ in tracer.iter[0:new]:
+            if isinstance(block.output, tuple):
+                block.output = (block.output[0] + added, *block.output[1:])
+            else:
+                block.output = block.output + added
+        made = tracer.result.save()
+    return made[:, asked["input_ids"].shape[1] :]

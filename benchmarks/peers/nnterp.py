@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from by_hand import Pool, hugging_face
+import torch
+from by_hand import Pool, greedy, hugging_face, prompts
 from nnterp import StandardizedTransformer
 from nnterp.nnsight_utils import collect_token_activations_batched
 from torch import Tensor
@@ -18,3 +19,12 @@ def load(folder: str) -> Any:
 
 def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: int) -> Tensor:
     return collect_token_activations_batched(model, texts, batch, layers=layers)
+
+
+def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
+    added, asked = torch.tensor(vector), prompts(model.tokenizer, texts)
+    with torch.no_grad(), model.generate(asked, **greedy(new)) as tracer:
+        for _ in tracer.iter[0:new]:
+            model.steer(layer, added)
+        made = tracer.result.save()
+    return made[:, asked["input_ids"].shape[1] :]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyvene
 import torch
-from by_hand import Pool, batches, hugging_face, pooled
+from by_hand import Pool, batches, greedy, hugging_face, pooled, prompts
 from torch import Tensor
 
 load = hugging_face
@@ -29,3 +29,14 @@ def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: 
             parts.append(torch.stack(kept))
             kept.clear()
     return torch.cat(parts, dim=1)
+
+
+def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
+    hf, tokenizer = model
+    added = torch.tensor(vector)
+    plan = {"layer": layer, "component": "block_output", "intervention": lambda base, source: base + added}
+    asked = prompts(tokenizer, texts)
+    with torch.no_grad():
+        intervenable = pyvene.IntervenableModel(plan, model=hf)
+        made = intervenable.generate(asked, unit_locations=None, intervene_on_prompt=True, **greedy(new))[1]
+    return made[:, asked["input_ids"].shape[1] :]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from by_hand import Pool, batches, hugging_face, pooled
+from by_hand import Pool, batches, hugging_face, pooled, prompts
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -25,3 +25,14 @@ def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: 
             )
         parts.append(torch.stack([pooled(cache[name], e.attention_mask, pool) for name in names]))
     return torch.cat(parts, dim=1)
+
+
+def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
+    bridge, tokenizer = model
+    added = torch.tensor(vector)
+    ids = prompts(tokenizer, texts)["input_ids"]
+    with torch.no_grad(), bridge.hooks(fwd_hooks=[(f"blocks.{layer}.hook_resid_post", lambda h, hook: h + added)]):
+        made = bridge.generate(
+            ids, max_new_tokens=new, do_sample=False, stop_at_eos=False, verbose=False, return_type="tokens"
+        )
+    return made[:, ids.shape[1] :]
