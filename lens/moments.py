@@ -1,20 +1,22 @@
 """Moments: counts, means and covariances per class, streamed, so that the number of rows has no limit."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
+from lens import documents
 from lens.activations import Activations, Source
 from lens.class_moments import ClassMoments
 from lens.cluster import Task, done
 from lens.collect import source_of
-from lens.errors import ArtifactError, DataError, SiteError, available
+from lens.errors import DataError, SiteError, available
 from lens.examples import Examples, Prompt
 from lens.model import Model
 from lens.reading import Job, Pool, Reading
@@ -108,12 +110,8 @@ class Moments:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file."""
-        from safetensors.torch import save_file
-
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{part}/{site}": getattr(found, part).contiguous()
+            f"{part}/{site}": getattr(found, part)
             for site, found in self.sites.items()
             for part in ("count", "mean", "scatter")
         }
@@ -126,31 +124,23 @@ class Moments:
             "normed": self.normed,
             "source": asdict(self.source),
         }
-        part = path.with_name(path.name + ".part")
-        save_file(tensors, part, metadata={"moments": json.dumps(facts)})
-        part.replace(path)
-        return path
+        return documents.write(path, tensors, moments=facts)
 
     @classmethod
     def load(cls, path: str | Path) -> "Moments":
         """Read what `save` wrote. Raises ArtifactError where it is something else."""
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(Path(path), framework="pt") as file:
-                facts = json.loads(file.metadata()["moments"])
-                if facts["format"] != FORMAT:
-                    raise ArtifactError(f"{path} has another format; this version reads format {FORMAT}.")
-                sites = [Site.parse(name) for name in facts["sites"]]
-                found = {
-                    site: ClassMoments(*(file.get_tensor(f"{part}/{site}") for part in ("count", "mean", "scatter")))
-                    for site in sites
-                }
+        def make(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Moments:
+            sites = [Site.parse(name) for name in facts["sites"]]
+            found = {
+                site: ClassMoments(*(tensors[f"{part}/{site}"] for part in ("count", "mean", "scatter")))
+                for site in sites
+            }
             norms = dict(zip(sites, facts["norms"], strict=True))
             source, classes = Source(**facts["source"]), tuple(facts["classes"])
             return cls(found, facts["by"], classes, norms, facts["normed"], source)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path} holds no moments: {error!s:.200}") from error
+
+        return documents.read(path, "moments", make, what="moments", format=FORMAT)
 
 
 def collect_moments(

@@ -1,8 +1,7 @@
 """Direction: a unit vector in the residual stream that knows where it came from."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens import documents
 from lens.activations import Activations
 from lens.errors import ArtifactError
 from lens.model import Model
@@ -230,7 +230,7 @@ class Direction:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file; everything but the vector is JSON in its header."""
-        return write_tensors(path, {"vector": self.vector}, {"direction": self.header()})
+        return documents.write(path, {"vector": self.vector}, direction=self.header())
 
     def header(self) -> dict[str, Any]:
         """What its file says besides the vector."""
@@ -240,35 +240,12 @@ class Direction:
     @classmethod
     def load(cls, path: str | Path) -> "Direction":
         """Read what `save` wrote. Raises ArtifactError: no such file, or not a direction of this format."""
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["direction"])
-                vector = file.get_tensor("vector")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ArtifactError(f"{path} is not a saved direction: {error}") from error
-        if facts.pop("format", None) != FORMAT:
-            raise ArtifactError(f"{path} has another format; this version reads format {FORMAT}.")
-        try:
-            site = Site.parse(facts.pop("site"))
-            provenance = Provenance(**facts.pop("provenance"))
-            return cls(vector=vector, site=site, provenance=provenance, **facts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path}: its header is not a direction's ({error!r:.200}).") from error
+        def make(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Direction:
+            site, provenance = Site.parse(facts.pop("site")), Provenance(**facts.pop("provenance"))
+            return cls(vector=tensors["vector"], site=site, provenance=provenance, **facts)
 
-
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write a safetensors file, whole or not at all, with facts as JSON in its header."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    header = {name: json.dumps(value) for name, value in facts.items()}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=header)
-    part.replace(path)
-    return path
+        return documents.read(path, "direction", make, what="direction", format=FORMAT)
 
 
 def basis_of(directions: Sequence[Direction]) -> Float[Tensor, "d k"]:

@@ -1,19 +1,20 @@
 """Eraser: an affine map of the residual stream that takes a concept out, and knows where it came from."""
 
 import hashlib
-import json
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens import documents
 from lens.activations import Activations
-from lens.errors import ArtifactError, DataError, SiteError, available
+from lens.errors import DataError, available
 from lens.model import Model
 from lens.sites import Site
 from probes.direction import Direction
@@ -149,11 +150,7 @@ class Eraser:
 
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file; everything but the tensors is JSON in its header."""
-        from safetensors.torch import save_file
-
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: getattr(self, name).clone().contiguous() for name in _TENSORS}
+        tensors = {name: getattr(self, name) for name in _TENSORS}
         facts = {
             "format": FORMAT,
             "site": str(self.site),
@@ -162,24 +159,16 @@ class Eraser:
             "residual_norm": self.residual_norm,
             "provenance": asdict(self.provenance),
         }
-        part = path.with_name(path.name + ".part")
-        save_file(tensors, part, metadata={"eraser": json.dumps(facts)})
-        part.replace(path)
-        return path
+        return documents.write(path, tensors, eraser=facts)
 
     @classmethod
     def load(cls, path: str | Path) -> "Eraser":
         """Read what `save` wrote. Raises ArtifactError: no such file, or not an eraser of this format."""
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["eraser"])
-                tensors = {name: file.get_tensor(name) for name in _TENSORS}
-            if facts.pop("format", None) != FORMAT:
-                raise ArtifactError(f"{path} has another format; this version reads format {FORMAT}.")
+        def make(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Eraser:
             site, classes = Site.parse(facts.pop("site")), tuple(facts.pop("classes"))
             provenance = Provenance(**facts.pop("provenance"))
-            return cls(site=site, classes=classes, provenance=provenance, **tensors, **facts)
-        except (OSError, SafetensorError, SiteError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path} is not a saved eraser: {error!r:.200}") from error
+            facts |= {name: tensors[name] for name in _TENSORS}
+            return cls(site=site, classes=classes, provenance=provenance, **facts)
+
+        return documents.read(path, "eraser", make, what="eraser", format=FORMAT)
