@@ -6,6 +6,7 @@ import tiny
 import torch
 
 import lens
+import steering
 from lens import Examples
 from probes import Direction, Monitor
 from probes.monitor import Watched
@@ -42,6 +43,22 @@ def test_the_scores_are_those_of_the_generated_tokens(model, direction):
     for row, watched in enumerate(monitor(direction, 0.0).watch(model, PROMPTS, max_new_tokens=5)):
         assert watched.text == read.examples.frame["response"][row] and len(watched.tokens) == 5
         assert np.allclose(watched.scores, wanted[row][read.mask[row]], atol=1e-3)
+
+
+@pytest.mark.parametrize("site", ["resid_post.0", "resid_post.1"])
+def test_steered_text_is_watched_as_it_is_steered(model, direction, site):
+    """Also where the direction that is watched is the one that is added."""
+    plain = monitor(direction, 0.0).watch(model, PROMPTS, max_new_tokens=5)
+    with steering.apply(model, steering.Add(direction, 2.0, sites=[site])):
+        read = lens.collect_generated(
+            model, PROMPTS, sites=["resid_post.1"], pool="none", max_new_tokens=5, progress=False
+        )
+        watched = monitor(direction, 0.0).watch(model, PROMPTS, max_new_tokens=5)
+    wanted = direction.score_activations(read)
+    for row, one in enumerate(watched):
+        assert one.text == read.examples.frame["response"][row]
+        assert np.allclose(one.scores, wanted[row][read.mask[row]], atol=1e-3)
+        assert one.scores.mean() > plain[row].scores.mean() + 1
 
 
 def test_tokens_come_one_by_one_to_the_callback(model, direction):

@@ -15,11 +15,16 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_example_prints_what_is_shown() -> None:
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(blocks("python")[0], str(README), "exec"), {})
-    shown, got = blocks("text")[0], printed.getvalue()
-    assert NUMBER.sub("#", got).split() == NUMBER.sub("#", shown).split()
-    # A last digit may round differently on another processor.
-    assert [float(n) for n in NUMBER.findall(got)] == pytest.approx([float(n) for n in NUMBER.findall(shown)], abs=0.02)
+def test_examples_print_what_is_shown() -> None:
+    """The first two, one after the other."""
+    names: dict[str, object] = {}
+    for code, shown in zip(blocks("python")[:2], blocks("text")[:2], strict=True):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, str(README), "exec"), names)
+        got = printed.getvalue()
+        assert NUMBER.sub("#", got).split() == NUMBER.sub("#", shown).split()
+        # A last digit may round differently on another processor.
+        assert [float(n) for n in NUMBER.findall(got)] == pytest.approx(
+            [float(n) for n in NUMBER.findall(shown)], abs=0.02
+        )
