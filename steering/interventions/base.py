@@ -3,10 +3,11 @@
 Calling it on `h[..., d_model]` gives the changed `h` and touches nothing else. `steering.apply` puts it into a model.
 """
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -80,7 +81,7 @@ class Intervention(ABC):
     @property
     def identifier(self) -> str:
         """A short content hash of what it does, after the name of its kind."""
-        digest = hashlib.sha256(repr(self._with(0.0)).encode())
+        digest = hashlib.sha256(repr(self._with(strength=0.0)).encode())
         for tensor in self.tensors():
             digest.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
         for gate in () if self.when is None else self.when.gates:
@@ -95,19 +96,21 @@ class Intervention(ABC):
 
     def at_site(self, site: Site) -> "Intervention":
         """The same with the strength of this site only."""
-        return self._with(self.strength[site], (site,)) if isinstance(self.strength, Mapping) else self
+        return self._with(strength=self.strength[site], sites=(site,)) if isinstance(self.strength, Mapping) else self
 
     def at_rows(self, rows: Int[Tensor, " batch"], total: int) -> "Intervention":
         """The same with the strengths of these rows, of `total`, only. Raises SpanError: not one strength per row."""
         if isinstance(self.strength, Tensor):
             if len(self.strength) != total:
                 raise SpanError(f"{len(self.strength)} strengths were given for {total} rows; give one per row.")
-            return self._with(self.strength.to(rows.device)[rows])
+            return self._with(strength=self.strength.to(rows.device)[rows])
         return self
 
-    def _with(self, strength: Amount, sites: Sites | None = None) -> "Intervention":
-        kept = self.sites if sites is None else sites
-        changed: Intervention = replace(self, strength=strength, sites=kept)  # type: ignore[type-var]
+    def _with(self, **fields: Any) -> "Intervention":
+        """The same with these fields, which come from fields that were checked."""
+        changed = copy.copy(self)
+        for name, value in fields.items():
+            object.__setattr__(changed, name, value)
         return changed
 
     def _amount(self, h: Tensor) -> "float | Tensor":

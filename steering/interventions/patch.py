@@ -88,7 +88,7 @@ class Patch(Intervention):
             return chosen
         if len(self.values) != total:
             raise SpanError(f"{len(self.values)} values were given for {total} rows; give one per row, or one for all.")
-        return replace(chosen, values=self.values[rows.to(self.values.device)])  # type: ignore[type-var]
+        return chosen._with(values=self.values[rows.to(self.values.device)])
 
     def __call__(self, h: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
         values = self.values.to(h.device).float()
