@@ -11,6 +11,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+JOBS = ("forward", "mixed", "memory", "scale", "generate", "doses", "sweep", "erasure", "moments")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,8 @@ class InProcess:
         return importlib.import_module("contest").Answer(time.process_time() - start, 1000)
 
     def result(self, task, *, batch):
-        return self.tool.collect(self.model, list(task.texts), list(task.layers), task.pool, batch)
+        held, given = task.given(batch)
+        return getattr(self.tool, task.call)(self.model, **held, **given)
 
     def close(self):
         pass
@@ -66,7 +68,7 @@ def test_every_contestant_runs_in_every_round_and_the_first_does_not_count():
     assert all(len(taken) == 4 and min(taken) > 3 for taken in seconds.values())
 
 
-@pytest.mark.parametrize("job", ["forward", "mixed", "memory", "scale", "generate", "sweep", "erasure", "moments"])
+@pytest.mark.parametrize("job", JOBS)
 def test_a_job_runs_small_and_its_figures_become_a_page(job, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [job, "--quick", "--out", str(tmp_path)])
     made = importlib.import_module(job)
@@ -86,8 +88,33 @@ def test_a_job_runs_small_and_its_figures_become_a_page(job, tmp_path, monkeypat
                     assert low <= median <= high
             if "error" in row:
                 assert float(row["error"]) < 1e-5, row
+            assert row.get("same text", "1") == "1", row
+            assert float(row.get("largest difference of a probability", 0)) < 1e-5, row
     page = importlib.import_module("page").page(tmp_path)
     assert found["command"] in page and all(caption in page for caption in found["tables"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["gpt2-2x64", "llama-25M"])
+def test_peers_that_are_set_up_say_the_same_under_the_same_vector(shape, tmp_path):
+    """After `make bench-peers`: greedy, one length, a vector added after one block at every position."""
+    contest, material = importlib.import_module("contest"), importlib.import_module("material")
+    environments = importlib.import_module("peers.environments")
+    if not environments.installed():
+        pytest.skip("no peer is set up (make bench-peers)")
+    width = material.model(shape).config.hidden_size
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(1)).tolist()
+    task, place = contest.Generating(material.texts([9] * 3), 1, vector, 12), material.save(shape, tmp_path)
+    said = {}
+    for name in ("bare", "behaviorlens", *environments.installed()):
+        contestant = contest.Contestant(name, place).ready()
+        said[name] = contestant.result(task, batch=3)
+        contestant.close()
+    assert all(torch.equal(ids, said["bare"]) for ids in said.values()), said
+    plain = contest.Generating(task.texts, 1, [0.0] * width, 12)
+    bare = contest.Contestant("bare", place).ready()
+    assert not torch.equal(bare.result(plain, batch=3), said["bare"])
+    bare.close()
 
 
 def test_what_a_contestant_raises_is_told(tmp_path):
