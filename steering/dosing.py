@@ -19,7 +19,7 @@ from steering.apply import apply
 from steering.divergence import divergence
 from steering.effects import effects
 from steering.interventions import Add, Unit
-from steering.measures import Measure, Outcome
+from steering.measures import Measure, Outcome, over_variants
 from steering.prefix import Prefix, prefixes
 
 # So many logits at once at the most: 128 MiB in float32.
@@ -51,9 +51,9 @@ class Doses:
         return [self._from_texts(direction) for direction in directions]
 
     def _from_logits(self, directions: Sequence[Direction]) -> list[Table]:
-        encoded = self.model.rows(self.examples.prompts)
+        rows, owner = self.measure.asked(self.examples.frame.to_dict("records"))
+        encoded = self.measure.tokens(self.model, rows)
         first, _ = span_bounds(encoded, Span.parse(self.span))
-        rows = self.examples.frame.to_dict("records")
         shape = (len(directions), len(self.strengths), len(rows))
         found = {name: np.full(shape, np.nan) for name in ("value", "coherence", "kl")}
         total = len(rows) * len(directions)
@@ -71,7 +71,9 @@ class Doses:
                     advance(len(chosen))
         return [
             {
-                strength: pd.DataFrame({name: values[number, dose] for name, values in found.items()})
+                strength: pd.DataFrame(
+                    {name: over_variants(values[number, dose], owner) for name, values in found.items()}
+                )
                 for dose, strength in enumerate(self.strengths)
             }
             for number in range(len(directions))
