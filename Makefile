@@ -32,6 +32,7 @@ picture: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python docs/organisms.py
 	$(BIN)/python docs/detection.py
+	$(BIN)/python docs/steering_page.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

@@ -5,12 +5,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from plotly.subplots import make_subplots
 
 from lens import figures
-from lens.report import Page
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 RESULTS = Path("reports/demo/results.json")
 OUT = Path("docs/demo.png")
@@ -32,16 +35,18 @@ def main() -> None:
         both.update_xaxes(title_text=part.layout.xaxis.title.text, row=1, col=column)
         both.update_yaxes(title_text=part.layout.yaxis.title.text, range=part.layout.yaxis.range, row=1, col=column)
     both.update_xaxes(dtick=1, row=1, col=1)
-    both.update_layout(template="plotly_white", width=1080, height=400, margin={"l": 60, "r": 20, "t": 80, "b": 50})
+    both.update_layout(template="plotly_white", width=1080, height=400, margin={"l": 60, "r": 20, "t": 40, "b": 50})
     both.update_layout(legend={"orientation": "h", "y": -0.22, "font": {"size": 11}})
-    page = Page("", "")
-    page.figure(both, "")
+    shoot(both, OUT, width=1100, height=415)
+
+
+def shoot(figure: "Figure", out: Path, *, width: int, height: int) -> None:
+    """Draw a figure as a .png of this size."""
     with tempfile.TemporaryDirectory() as folder:
-        path = page.write(Path(folder) / "picture.html")
-        html = path.read_text().replace("max-width: 60rem", "max-width: 70rem")
-        path.write_text(html)
-        shot = (f"--user-data-dir={folder}/profile", "--window-size=1140,560", "--virtual-time-budget=10000")
-        command = [*BROWSER, *shot, f"--screenshot={OUT.resolve()}", path.as_uri()]
+        path = Path(folder) / "picture.html"
+        figure.write_html(path, config={"displayModeBar": False})
+        shot = (f"--user-data-dir={folder}/profile", "--hide-scrollbars", "--virtual-time-budget=10000")
+        command = [*BROWSER, *shot, f"--window-size={width},{height}", f"--screenshot={out.resolve()}", path.as_uri()]
         subprocess.run(command, check=True, capture_output=True)
 
 

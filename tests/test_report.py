@@ -43,5 +43,5 @@ def test_dose_figure_draws_every_arm() -> None:
     rows = [base | {"arm": arm, "strength": s} for arm in ("direction", "random") for s in (0.0, 1.0)]
     figure = figures.dose_response(pd.DataFrame([*rows, base | {"arm": "prompt", "strength": 0.0}]))
     names = [trace.name for trace in figure.data if trace.name]
-    assert names == ["this direction", "random directions, same norm", "coherence"]
-    assert len(figure.layout.shapes) == 1
+    assert names == ["this direction", "random directions, same norm", "coherence", "asked for by prompt"]
+    assert list(figure.data[-1].x) == [0.0, 1.0] and list(figure.data[-1].y) == [0.2, 0.2]

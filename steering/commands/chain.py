@@ -104,8 +104,12 @@ def steer(
     text: TextOption = "prompt",
     where: WhereOption = None,
     rows: Annotated[int, typer.Option(help="How many rows of --data to show.", min=1)] = 8,
-    strength: Annotated[float, typer.Option(help="In mean residual norms; negative for less of it.")] = 1.0,
-    unit: Annotated[str, typer.Option(help="norm, difference or raw.")] = "norm",
+    strength: Annotated[
+        float, typer.Option(help="How much to add, negative for less of it; with --ablate: the share to remove.")
+    ] = 1.0,
+    unit: Annotated[
+        str | None, typer.Option(help="Of what is added: norm (mean residual norms, the default), difference or raw.")
+    ] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Mean-ablate instead of adding.")] = False,
     span: Annotated[str, typer.Option(help="Tokens to steer.")] = "prompt[-1]:",
     max_new_tokens: Annotated[int, typer.Option(help="Length of the answers.", min=1)] = 32,
@@ -116,6 +120,8 @@ def steer(
     """The same prompts unsteered and steered, side by side, with a random direction of the same norm as control.
 
     Example: [cyan]lens steer --direction honesty.safetensors --strength -1 --data honesty --where cue=none[/cyan]
+
+    Example: [cyan]lens steer --direction honesty.safetensors --ablate --strength 0.5 -p "is rome in italy ?"[/cyan]
     """
     import pandas as pd
 
@@ -126,6 +132,8 @@ def steer(
 
     if bool(prompt) == bool(data):
         raise DataError("Give prompts either with --prompt or with --data.")
+    if ablate and unit is not None:
+        raise DataError(f"--unit {unit} is for what is added; --ablate removes a share, --strength.")
     vector = Direction.load(direction)
     if data:
         examples = Rows(data, text, where=where).load()
@@ -135,10 +143,11 @@ def steer(
     loaded = load(model, device=device, dtype=dtype)
     arms: dict[str, Any] = {"unsteered": None}
     if ablate:
-        arms["ablated"] = steering.Ablate(vector, span=span)
+        arms[f"ablated × {strength:g}"] = steering.Ablate(vector, strength, span=span)
     else:
-        arms[f"steered {strength:+g}"] = steering.Add(vector, strength, span=span, unit=unit)  # type: ignore[arg-type]
-        arms["random, same norm"] = steering.Add(vector.random_like(0), strength, span=span, unit=unit)  # type: ignore[arg-type]
+        added: Any = unit or "norm"
+        arms[f"steered {strength:+g}"] = steering.Add(vector, strength, span=span, unit=added)
+        arms["random, same norm"] = steering.Add(vector.random_like(0), strength, span=span, unit=added)
     table = pd.DataFrame({"prompt": examples.texts(response=False)})
     for name, change in arms.items():
         changes = [change] if change is not None else []

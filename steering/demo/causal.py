@@ -17,7 +17,7 @@ from probes.direction import Direction
 from steering import measures
 from steering.apply import apply
 from steering.demo.behaviours import Behaviour, Parts
-from steering.edit import Orthogonalize, edit
+from steering.edits import Orthogonalize, edit
 from steering.effects import effects
 from steering.interventions import Ablate, Add, writers
 
