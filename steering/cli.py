@@ -10,6 +10,8 @@ import typer
 from lens.errors import LensError
 from steering.commands import chain, organism
 from steering.commands.check import check
+from steering.commands.dose import dose
+from steering.commands.edit import edit
 from steering.commands.options import console
 from steering.commands.sweep import sweep
 
@@ -22,7 +24,7 @@ app = typer.Typer(
     help="From texts to measured effect: read, probe, steer and edit language models.\n\n"
     "Start with [bold]lens demo[/bold]; it needs nothing but this package.",
 )
-for command in (chain.demo, chain.collect, sweep, chain.steer, check):
+for command in (chain.demo, chain.collect, sweep, chain.steer, dose, edit, check):
     app.command()(command)
 app.add_typer(organism.app, name="organism")
 

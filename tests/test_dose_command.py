@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 import lens
 import steering
 from lens.errors import LensError
+from lens.generation import Generation
 from lens.organisms import constructed
 from probes import Direction
 from steering.cli import app
-from steering.commands import dose
+from steering.commands import measured
 
 PROMPTS = ["the fox", "she lied about it", "was that", "who says so"]
 
@@ -119,10 +120,18 @@ def test_a_mistake_is_told_before_any_work(
         assert part in str(outcome.exception)
 
 
-def test_several_words_of_a_measure_are_several_options() -> None:
-    made = dose._measure("option:yes,true|no,{wrong}")
+def test_several_words_of_a_measure_are_several_options(gpt2: lens.Model) -> None:
+    made = measured.measure_of("option:yes,true|no,{wrong}")
     assert made.needs == "logits" and made.name == "P(yes|true)"
-    assert dose._measure("contains:sorry,cannot").name == "contains sorry|cannot"
+    assert measured.measure_of("contains:sorry,cannot").name == "contains sorry|cannot"
+    assert {word: measured.measure_of(word).needs for word in ("refusal", "repetition", "perplexity", "kl")} == {
+        "refusal": "text",
+        "repetition": "text",
+        "perplexity": "text",
+        "kl": "model",
+    }
+    made = steering.measures.Outcome(gpt2, [{}], texts=[Generation("so kind and kind", [1], True)])
+    assert measured.measure_of("lexicon:kind, gentle")(made).tolist() == [0.5]
 
 
 def test_help_teaches_with_examples() -> None:

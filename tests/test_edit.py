@@ -1,4 +1,4 @@
-"""steering.edit: directions written out of the weights, with exact undo."""
+"""steering.edit: directions written out of the weights, with exact undo; what cannot be edited is left as it was."""
 
 import importlib
 
@@ -6,76 +6,91 @@ import pytest
 import tiny
 import torch
 import transformers
+from edited import PLAIN, TIED, direction, fresh, is_as, logits, state
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import TEXTS
+from torch import nn
 
 import lens
 import steering
-from lens import ModelError
+from lens import ArtifactError, ModelError
 from probes import Direction
-from steering import Ablate, Orthogonalize, edit, writers
+from steering import Ablate, AblateSubspace, Edit, Orthogonalize, edit, writers
 
-# The fixtures' models may not be changed; families below differ in tying, biases, Conv1D and parallel blocks.
-EDITABLE = ("gpt2", "pythia", "llama", "qwen3", "mistral", "phi3", "falcon", "gptneo")
-TIED = ("gpt2", "qwen3", "falcon", "gptneo")
-
-
-def fresh(family: str) -> lens.Model:
-    return lens.wrap(*tiny.hugging_face(family), name=family)
-
-
-def direction(seed=0) -> Direction:
-    return Direction.from_vector(torch.randn(64, generator=torch.Generator().manual_seed(seed)), "resid_post.1")
-
-
-def logits(model, text=TEXTS[0]):
-    with torch.no_grad():
-        return model.hf(model.tokenizer(text, return_tensors="pt").input_ids).logits[0]
-
-
-def state(model):
-    return {name: tensor.detach().clone() for name, tensor in model.hf.state_dict().items()}
+in_force = importlib.import_module("steering.edits.in_force")
 
 
 def tied(model) -> bool:
     return model.hf.get_output_embeddings().weight is model.hf.get_input_embeddings().weight
 
 
-@pytest.mark.parametrize("family", EDITABLE)
+def shares(model, *directions):
+    """The largest share of the stream along any of the directions, after the embeddings and after every block."""
+    acts = lens.collect(model, TEXTS, sites=["resid_pre", "resid_post"], span="prompt", pool="none", progress=False)
+    found = []
+    for site in acts.sites:
+        h = acts[site][acts.mask]
+        found += [float(((h @ one.vector).abs() / h.norm(dim=-1)).max()) for one in directions]
+    return max(found)
+
+
+@pytest.mark.parametrize("family", PLAIN)
 def test_an_edit_equals_ablating_at_every_writer(family):
     model, d = fresh(family), direction()
     plain = logits(model)
     with steering.apply(model, Ablate(d, to="zero", sites=writers(model), span="all")):
         hooked = logits(model)
-    edit(model, Orthogonalize(d))
+    done = edit(model, Orthogonalize(d))
     assert float((logits(model) - hooked).abs().max() / hooked.std()) < 1e-4
     assert float((plain - hooked).abs().max() / hooked.std()) > 0.01
+    assert done.exact and "what the same intervention makes" in done.note
 
 
-@pytest.mark.parametrize("family", EDITABLE)
+@pytest.mark.parametrize("family", [*PLAIN, "opt"])
 def test_nothing_along_the_direction_is_left_in_the_stream(family):
     model, d = fresh(family), direction()
     edit(model, Orthogonalize(d))
-    acts = lens.collect(model, TEXTS, sites=["resid_pre", "resid_post"], span="prompt", pool="none")
-    for site in acts.sites:
-        share = (acts[site][acts.mask] @ d.vector).abs() / acts[site][acts.mask].norm(dim=-1)
-        assert float(share.max()) < 1e-5
+    assert shares(model, d) < 1e-5
 
 
-@pytest.mark.parametrize("family", EDITABLE)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "pythia"])
+def test_several_directions_are_one_edit_of_what_they_span(family):
+    model, three = fresh(family), [direction(seed) for seed in range(3)]
+    with steering.apply(model, AblateSubspace(tuple(three), to="zero", sites=writers(model), span="all")):
+        hooked = logits(model)
+    edit(model, Orthogonalize(three))
+    assert float((logits(model) - hooked).abs().max() / hooked.std()) < 1e-4
+    mixed = Direction.from_vector(three[0].vector - 2 * three[1].vector + three[2].vector, "resid_post.1")
+    assert shares(model, *three, mixed) < 1e-5
+
+
+@pytest.mark.parametrize("family", [*PLAIN, "opt"])
 def test_undo_restores_every_bit_the_tying_and_the_configuration(family):
     model = fresh(family)
-    before, config, was_tied, printed = state(model), model.hf.config.to_dict(), tied(model), model.fingerprint
-    plain = logits(model)
+    before, plain = state(model), logits(model)
     done = edit(model, Orthogonalize(direction()))
     assert done.parameters
     done.undo()
-    assert list(state(model)) == list(before)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
-    assert model.hf.config.to_dict() == config and tied(model) == was_tied
-    assert model.fingerprint == printed and model.edits == []
-    assert torch.equal(logits(model), plain)
+    assert is_as(model, before) and torch.equal(logits(model), plain)
     with pytest.raises(ModelError, match="already undone"):
         done.undo()
+
+
+@settings(max_examples=15)
+@given(
+    family=st.sampled_from(["gpt2", "llama", "qwen3"]),
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 5),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_undo_is_exact_whatever_the_direction_and_the_dtype(family, seed, count, dtype):
+    model = fresh(family)
+    model.hf.to(dtype)
+    before = state(model)
+    with edit(model, Orthogonalize([direction(seed + one) for one in range(count)])):
+        assert not is_as(model, before)
+    assert is_as(model, before)
 
 
 @pytest.mark.parametrize("family", TIED)
@@ -94,18 +109,56 @@ def test_editing_a_tied_embedding_without_untying_would_be_wrong(family, monkeyp
     model, d = fresh(family), direction()
     with steering.apply(model, Ablate(d, to="zero", sites=writers(model), span="all")):
         hooked = logits(model)
-    monkeypatch.setattr(steering.Edit, "_untie", lambda self: None)
+    monkeypatch.setattr(Edit, "_untie", lambda self: None)
     edit(model, Orthogonalize(d))
     assert float((logits(model) - hooked).abs().max() / hooked.std()) > 1e-3
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_an_edited_model_is_saved_and_loaded_as_it_is(family, tmp_path):
+@pytest.mark.parametrize("family", tiny.POST_NORM)
+def test_models_that_normalise_what_is_written_are_refused(family):
     model = fresh(family)
-    edit(model, Orthogonalize(direction()))
-    model.hf.save_pretrained(tmp_path)
-    model.tokenizer.save_pretrained(tmp_path)
-    assert torch.allclose(logits(lens.load(tmp_path)), logits(model), atol=1e-5)
+    before = state(model)
+    with pytest.raises(ModelError, match=r"normalises.*Ablate at attn_out and mlp_out.*through_norms=True"):
+        edit(model, Orthogonalize(direction()))
+    assert is_as(model, before)
+
+
+@pytest.mark.parametrize("family", tiny.POST_NORM)
+def test_through_norms_the_coordinate_is_gone_but_the_model_is_not_the_hooked_one(family):
+    model, two = fresh(family), [direction(0), direction(1)]
+    before = state(model)
+    with steering.apply(model, AblateSubspace(tuple(two), to="zero", sites=writers(model), span="all")):
+        hooked = logits(model)
+    done = edit(model, Orthogonalize(two, through_norms=True))
+    assert shares(model, *two) < 1e-5
+    assert not done.exact and "not what Ablate at the writers does" in done.note
+    assert float((logits(model) - hooked).abs().max() / hooked.std()) > 0.05
+    done.undo()
+    assert is_as(model, before)
+
+
+@pytest.mark.parametrize("family", tiny.POST_NORM)
+def test_orthogonalising_to_the_direction_itself_would_leave_it_behind_a_norm(family, monkeypatch):
+    model = fresh(family)
+    before = state(model)
+    monkeypatch.setattr("steering.edits.orthogonalize.gain", lambda norm, width: torch.ones(width).double())
+    with pytest.raises(ModelError, match=r"something else writes"):
+        edit(model, Orthogonalize(direction(), through_norms=True))
+    assert is_as(model, before)
+
+
+def test_a_norm_that_is_no_gain_on_a_root_mean_square_is_not_written_through(monkeypatch):
+    model = fresh("olmo2")
+    norm = nn.LayerNorm(64)
+    monkeypatch.setattr(model.blocks[1], "post_feedforward_layernorm", norm)
+    with pytest.raises(ModelError, match="LayerNorm is no root-mean-square norm"):
+        edit(model, Orthogonalize(direction(), through_norms=True))
+
+
+def test_every_family_is_edited_as_the_hook_or_without_it_or_refused():
+    """So that a family added to the tests is looked at here too."""
+    other = (*tiny.POST_NORM, *tiny.EXPERTS, "bloom", "opt")
+    assert sorted((*PLAIN, *other)) == sorted(tiny.ALL_FAMILIES)
 
 
 def test_an_edit_undoes_itself_at_the_end_of_a_block_also_after_an_exception():
@@ -121,13 +174,29 @@ def test_an_edit_undoes_itself_at_the_end_of_a_block_also_after_an_exception():
 def test_edits_are_undone_in_reverse_order(seeds):
     model = fresh("qwen3")
     before = state(model)
-    first, second = (edit(model, Orthogonalize(direction(seed))) for seed in seeds)
+    first, second = (edit(model, Orthogonalize(direction(seed)), stack=True) for seed in seeds)
     with pytest.raises(ModelError, match="Undo the later edits first"):
         first.undo()
     second.undo()
     first.undo()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
-    assert tied(model)
+    assert is_as(model, before) and tied(model)
+
+
+def test_an_edit_that_would_undo_part_of_another_is_refused():
+    model, one, other = fresh("llama"), direction(0), direction(1)
+    first = edit(model, Orthogonalize(one))
+    before = state(model)
+    with pytest.raises(ModelError, match=f"already edited by {first.name}.*stack=True"):
+        edit(model, Orthogonalize(other))
+    with pytest.raises(ModelError, match="already in force"):
+        edit(model, Orthogonalize(one))
+    assert is_as(model, before)
+    # What the refusal is for: the second brings the first direction back.
+    second = edit(model, Orthogonalize(other), stack=True)
+    assert shares(model, one) > 1e-3
+    second.undo()
+    first.undo()
+    edit(model, Orthogonalize(other))
 
 
 def test_the_fingerprint_is_the_bases_plus_the_edits():
@@ -135,7 +204,7 @@ def test_the_fingerprint_is_the_bases_plus_the_edits():
     base, d = model.fingerprint, direction()
     with edit(model, Orthogonalize(d)) as done:
         assert model.fingerprint == f"{base}+{done.name}" and model.base_fingerprint == base
-        with edit(model, Orthogonalize(direction(1))) as other:
+        with edit(model, Orthogonalize(direction(1)), stack=True) as other:
             assert model.fingerprint == f"{base}+{done.name}+{other.name}"
     assert model.fingerprint == base
 
@@ -147,52 +216,92 @@ def test_a_direction_of_the_base_still_fits_the_edited_model():
         logits(model)
 
 
-@pytest.mark.parametrize("family", tiny.POST_NORM)
-def test_models_that_normalise_what_is_written_are_refused(family):
-    model = fresh(family)
-    before = state(model)
-    with pytest.raises(ModelError, match=r"normalises.*Ablate at attn_out and mlp_out"):
-        edit(model, Orthogonalize(direction()))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
+def test_the_table_says_what_changed_and_by_how_much():
+    model, d = fresh("llama"), direction()
+    before = model.hf.get_parameter("model.layers.2.mlp.down_proj.weight").detach().clone()
+    done = edit(model, Orthogonalize(d))
+    table = done.table().set_index("parameter")
+    assert list(table.index) == done.parameters and len(table) == 9
+    moved = (d.vector @ before).norm() / before.norm()
+    assert table.loc["model.layers.2.mlp.down_proj.weight", "change"] == pytest.approx(float(moved), rel=1e-4)
+    assert table.loc["model.layers.2.mlp.down_proj.weight", "of"] == 128
+    done.undo()
+    assert done.table().empty and done.parameters == []
 
 
 def test_an_edit_that_misses_a_writer_is_noticed_and_undone():
     """A writer the architecture does not name: here a hook that writes the direction after block 2."""
     model, d = fresh("llama"), direction()
-    before = state(model)
     handle = model.blocks[2].register_forward_hook(lambda module, args, out: out + 5 * d.vector)
+    before = state(model)
     with pytest.raises(ModelError, match=r"something else writes.*undone"):
         edit(model, Orthogonalize(d))
+    assert is_as(model, before)
     handle.remove()
-    assert model.edits == []
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
 
 
-def test_an_edit_that_fails_half_way_is_undone(monkeypatch):
+@pytest.mark.parametrize("at", [0, 3, 8])
+def test_an_edit_that_fails_half_way_is_undone(monkeypatch, at):
     model = fresh("qwen3")
-    before = state(model)
+    before, change, calls = state(model), Edit._change, []
 
-    def fail(*args):
-        raise RuntimeError("out of memory")
+    def fail(self, delta):
+        calls.append(delta)
+        if len(calls) > at:
+            raise RuntimeError("out of memory")
+        change(self, delta)
 
-    monkeypatch.setattr(importlib.import_module("steering.edit"), "_left_over", fail)
+    monkeypatch.setattr(Edit, "_change", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         edit(model, Orthogonalize(direction()))
-    assert model.edits == [] and tied(model)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
+    assert is_as(model, before) and tied(model)
 
 
 def test_a_direction_of_another_model_is_refused(models):
     model = fresh("llama")
-    with pytest.raises(lens.ArtifactError, match="other_model=True"):
+    with pytest.raises(ArtifactError, match="other_model=True"):
         edit(model, Orthogonalize(Direction.from_vector(torch.ones(64), "resid_post.1", model=models("gpt2"))))
 
 
-def test_a_mixture_of_experts_is_refused_or_edited_completely():
-    """Fused experts are no plain writing matrix."""
-    size = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    tokenizer = tiny.tokenizer()
-    config = transformers.MixtralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, num_local_experts=2, **size)
-    model = lens.wrap(transformers.MixtralForCausalLM(config), tokenizer)
-    with pytest.raises(ModelError, match="no plain writing matrix"):
+def test_an_edit_needs_a_direction():
+    with pytest.raises(ArtifactError, match="Orthogonalize needs a Direction"):
+        Orthogonalize([])
+
+
+def quantised():
+    model = fresh("llama")
+    hf = torch.ao.quantization.quantize_dynamic(model.hf, {nn.Linear}, dtype=torch.qint8)
+    return lens.wrap(hf, model.tokenizer, name="int8")
+
+
+def declared_quantised():
+    model = fresh("llama")
+    model.hf.config.quantization_config = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return model
+
+
+def with_adapter():
+    from peft import LoraConfig, get_peft_model
+
+    model = fresh("llama")
+    return lens.wrap(get_peft_model(model.hf, LoraConfig(target_modules=["down_proj"])), model.tokenizer)
+
+
+REFUSED = {
+    "int8 weights": (quantised, "no plain writing matrix.*quantised"),
+    "declared as quantised": (declared_quantised, "is quantised.*load it unquantised"),
+    "experts": (lambda: fresh("mixtral"), "no plain writing matrix.*fused experts"),
+    "fused experts": (lambda: fresh("gptoss"), "no plain writing matrix.*fused experts"),
+    "an adapter": (with_adapter, "merge it first"),
+    "a norm after the embeddings": (lambda: fresh("bloom"), "normalises its embeddings"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_weights_that_are_no_plain_matrices_are_refused_and_left_alone(what):
+    make, says = REFUSED[what]
+    model = make()
+    before = logits(model)
+    with pytest.raises(ModelError, match=says):
         edit(model, Orthogonalize(direction()))
+    assert model.edits == [] and torch.equal(logits(model), before)

@@ -12,7 +12,7 @@ from lens.errors import ModelError
 from steering.apply import apply
 from steering.checks import offers
 from steering.checks.case import LOGITS, Case, NotApplicable, Outcome, Reading, errors
-from steering.edit import Orthogonalize, edit
+from steering.edits import Orthogonalize, edit
 from steering.interventions import Ablate
 from steering.interventions import writers as every_writer
 

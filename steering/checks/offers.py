@@ -9,7 +9,7 @@ from torch import nn
 
 from lens.errors import ModelError
 from lens.model import Model
-from steering.edit import check_editable
+from steering.edits import check_editable
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 

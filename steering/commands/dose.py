@@ -1,6 +1,5 @@
 """The command dose: how much of a behaviour each strength gives."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from lens.errors import DataError, available
+from steering.commands.measured import SPELLING, check_columns, measure_of
 from steering.commands.options import (
     DataOption,
     DeviceOption,
@@ -24,21 +24,13 @@ from steering.commands.options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from steering.measures import Measure
-
 STRENGTHS = "-2,-1,-0.5,-0.25,0,0.25,0.5,1,2"
 
 
 def dose(
     direction: Annotated[Path, typer.Option(help="A direction saved by lens sweep --direction.")],
     data: DataOption,
-    measure: Annotated[
-        str,
-        typer.Option(
-            help="'option:yes|no': probability of one next word against another; 'contains:sorry': share of generated "
-            "texts with the word. Commas separate several words; {COLUMN} takes them from that column of the row."
-        ),
-    ],
+    measure: Annotated[str, typer.Option(help=SPELLING)],
     model: ModelOption = "organism",
     text: TextOption = "prompt",
     group: GroupOption = None,
@@ -73,14 +65,14 @@ def dose(
     from probes import Direction
     from steering.interventions import Unit
 
-    doses, counted = _strengths(strengths), _measure(measure)
+    doses, counted = _strengths(strengths), measure_of(measure)
     if unit not in get_args(Unit):
         raise DataError(f"Unknown --unit {unit!r}; available: {available(get_args(Unit))}.")
     vector = Direction.load(direction)
     steering.Add(vector, doses, span=span, unit=unit)  # type: ignore[arg-type]
     rows = Rows(data, text, group=group, where=where)
     examples = rows.load()
-    _check_columns(measure, examples.frame)
+    check_columns(measure, examples.frame)
     asked = replace(rows, where=prompted).load() if prompted else None
     if out is not None and out.exists() and not out.is_dir():
         raise DataError(f"--out {out} is a file; give a folder.")
@@ -116,30 +108,6 @@ def _strengths(given: str) -> list[float]:
         raise DataError(
             f"--strengths takes numbers with commas between them, such as -1,0.5,2; given: {given!r}."
         ) from None
-
-
-def _sides(given: str) -> list[list[str]]:
-    """The words of a measure: those before `|` and those after. A space before a word is a part of it."""
-    return [side.split(",") for side in given.partition(":")[2].split("|")]
-
-
-def _measure(given: str) -> "Measure":
-    from steering import measures
-
-    kinds: dict[str, tuple[int, Callable[..., Measure]]] = {
-        "option": (2, measures.option),
-        "contains": (1, measures.contains),
-    }
-    kind, sides = given.partition(":")[0], _sides(given)
-    if kind not in kinds or len(sides) != kinds[kind][0] or not all(word.strip() for side in sides for word in side):
-        raise DataError(f"--measure takes 'option:WORDS|WORDS' or 'contains:WORDS'; given: {given!r}.")
-    return kinds[kind][1](*sides)
-
-
-def _check_columns(given: str, frame: "pd.DataFrame") -> None:
-    for word in (word for side in _sides(given) for word in side):
-        if word.startswith("{") and word.endswith("}") and word[1:-1] not in frame:
-            raise DataError(f"--measure {given!r}: no column {word[1:-1]!r}; available: {available(frame.columns)}.")
 
 
 def _shown(curve: "pd.DataFrame") -> "pd.DataFrame":
