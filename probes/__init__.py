@@ -24,6 +24,7 @@ from probes.provenance import Provenance
 from probes.ridge import Ridge
 from probes.ridge_regression import RidgeRegression
 from probes.sweep import Best, best, sweep
+from probes.sweep_targets import sweep_classes, sweep_graded
 from probes.text_evidence import text_evidence
 from probes.tokens import AttentionProbe, FittedTokens, TokenProbe, fit_tokens, sweep_tokens
 from probes.transfer import transfer
@@ -79,6 +80,8 @@ __all__ = [
     "purify",
     "reliability",
     "sweep",
+    "sweep_classes",
+    "sweep_graded",
     "sweep_tokens",
     "text_evidence",
     "transfer",

@@ -34,6 +34,9 @@ class Probe(ClassifierMixin, BaseEstimator):
         fit_together([self], X, y, sample_weight)
         return self
 
+    def check_parameters(self) -> None:
+        """Raises DataError: a parameter that no rows could be fitted with. Asked before long work, and by `fit`."""
+
     def _solve(self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]) -> Any:
         raise NotImplementedError
 
@@ -89,9 +92,11 @@ class LinearProbe(Probe):
 def fit_together(probes: Sequence[Probe], X: Any, y: Any, sample_weight: Any = None) -> None:
     """Fit several probes on the same rows; those of one kin share what they have in common.
 
-    Raises DataError where y has not exactly two classes.
+    Raises DataError: not exactly two classes in y, or a parameter out of range.
     """
     first = probes[0]
+    for probe in probes:
+        probe.check_parameters()
     X, y = validate_data(first, X, y, dtype=(np.float64, np.float32))
     classes, weight = two_classes(y, sample_weight)
     for members in families(probes):

@@ -9,19 +9,25 @@ Source: Platt, Probabilistic Outputs for Support Vector Machines (1999); Zadrozn
 Scores into Accurate Multiclass Probability Estimates (2002).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from scipy import optimize, special
 from sklearn.isotonic import IsotonicRegression
 
+from lens import documents
 from lens.activations import Activations
 from lens.errors import DataError, available
 from probes.direction import Direction
 from probes.fit import Fitted, check_labels
 from probes.guard import warn_reused
+from probes.provenance import Provenance, provenance_of
+
+FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,7 @@ class Calibrated:
     """A direction and what probability its scores stand for. Made by `calibrate`.
 
     slope, offset: of Platt's form. knots: scores and probabilities between which isotonic ones are interpolated.
+    provenance: model and rows that it was calibrated on, which are not the direction's.
     """
 
     direction: Direction
@@ -36,6 +43,7 @@ class Calibrated:
     slope: float = 1.0
     offset: float = 0.0
     knots: tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]] | None = None
+    provenance: Provenance = field(default_factory=Provenance)
 
     def probability(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """P(label 1) of scores."""
@@ -44,8 +52,43 @@ class Calibrated:
         return np.asarray(special.expit(self.slope * scores + self.offset))
 
     def predict(self, acts: Activations, *, other_model: bool = False) -> Float[np.ndarray, " n"]:
-        """P(label 1) of every row. Raises what `Direction.score_activations` raises."""
-        return self.probability(self.direction.score_activations(acts, other_model=other_model).double().numpy())
+        """P(label 1) of every row. Raises what `Direction.score_activations` and `check` raise."""
+        scores = self.direction.score_activations(acts, other_model=other_model)
+        self.check(acts, other_model=other_model)
+        return self.probability(scores.double().numpy())
+
+    def check(self, acts: Activations, *, other_model: bool = False) -> None:
+        """Raises ArtifactError where it was calibrated on another model than these activations come from (unless
+        allowed), as a direction that was carried there with `other_model=True` may be."""
+        self.provenance.check(
+            "calibration",
+            len(self.direction.vector),
+            fingerprint=acts.source.fingerprint,
+            width=acts.width,
+            name=acts.source.model,
+            other_model=other_model,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file, which `Direction.load` reads as well: for the direction alone."""
+        facts: dict[str, Any] = {"method": self.method, "slope": self.slope, "offset": self.offset, "format": FORMAT}
+        facts["provenance"] = asdict(self.provenance)
+        tensors = {"vector": self.direction.vector}
+        if self.knots is not None:
+            tensors["knots"] = torch.from_numpy(np.stack(self.knots).astype(np.float64))
+        return documents.write(path, tensors, direction=self.direction.header(), calibration=facts)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Calibrated":
+        """Read what `save` wrote. Raises ArtifactError: no such file, no direction, or one that is not calibrated."""
+        direction = Direction.load(path)
+
+        def make(facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Calibrated:
+            known, pair = Provenance(**facts.pop("provenance")), tensors.get("knots")
+            knots = None if pair is None else (pair[0].numpy(), pair[1].numpy())
+            return cls(direction=direction, provenance=known, knots=knots, **facts)
+
+        return documents.read(path, "calibration", make, what="calibration", format=FORMAT)
 
 
 def calibrate(
@@ -68,11 +111,12 @@ def calibrate(
     warn_reused(direction, acts, "calibrated")
     if scores[labels == 1].mean() <= scores[labels == 0].mean():
         raise DataError("Rows with label 1 score no higher than rows with label 0: there is nothing to calibrate.")
+    known = provenance_of(acts.source, len(labels), method=method)
     if method == "platt":
         slope, offset = platt(scores, labels)
-        return Calibrated(direction, method, slope, offset)
+        return Calibrated(direction, method, slope, offset, provenance=known)
     fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
-    return Calibrated(direction, method, knots=(fitted.X_thresholds_, fitted.y_thresholds_))
+    return Calibrated(direction, method, knots=(fitted.X_thresholds_, fitted.y_thresholds_), provenance=known)
 
 
 def platt(scores: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> tuple[float, float]:

@@ -41,11 +41,13 @@ class Ccs(LogOdds, LinearProbe):
         self.restarts = restarts
         self.seed = seed
 
+    def check_parameters(self) -> None:
+        if self.alpha <= 0 or self.restarts < 1:
+            raise DataError(f"alpha={self.alpha}, restarts={self.restarts}: a penalty above 0 and a start are needed.")
+
     def _solve(
         self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " d"], float]:
-        if self.alpha <= 0 or self.restarts < 1:
-            raise DataError(f"alpha={self.alpha}, restarts={self.restarts}: a penalty above 0 and a start are needed.")
         if len(X) % 2:
             raise DataError(f"Contrast pairs are rows 2i and 2i + 1; given: {len(X)} rows.")
         same = positive[0::2] == positive[1::2]

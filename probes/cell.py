@@ -31,7 +31,7 @@ from probes.folds import Permuted, cross_fit, cross_scores_of, out_of_fold
 from probes.metrics import auroc
 
 Task = tuple[str, Callable[[], dict[str, Any]]]
-VERSION = 2
+VERSION = 3
 # Tasks of each process, where results come back together.
 AT_ONCE = 4
 

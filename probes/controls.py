@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from lens.text_only import Fold
 from probes.base import Probe
-from probes.folds import cross_scores_of
+from probes.folds import Permuted, cross_scores_of
 from probes.metrics import auroc
 from probes.scatter import Scatter
 
@@ -119,6 +119,23 @@ def resemblance(
     return [float(abs(vectors[:, 0] @ coef) / norm) if norm else 0.0 for coef, norm in zip(coefs, norms, strict=True)]
 
 
+def control_tasks(groups: np.ndarray, folds: int, *, draws: int = 3, seed: int) -> list[Permuted]:
+    """Labels drawn at random for each group, with folds that split groups: rows of a group are both learned from and
+    tested, so that a group is there to be memorised. None where every group is one row."""
+    _, member = np.unique(groups.astype(str), return_inverse=True)
+    size = int(member.max()) + 1
+    if size == len(groups) or size < 2:
+        return []
+    found = []
+    for draw in range(draws):
+        labels = np.random.default_rng([seed, draw]).permutation(np.arange(size) % 2)[member]
+        parts = min(folds, int(np.bincount(labels).min()))
+        if parts >= 2:
+            splitter = StratifiedKFold(parts, shuffle=True, random_state=seed + draw)
+            found.append((labels, list(splitter.split(labels, labels))))
+    return found
+
+
 def control_task(
     X: Float[np.ndarray, "n d"],
     groups: np.ndarray,
@@ -128,21 +145,13 @@ def control_task(
     draws: int = 3,
     seed: int,
 ) -> list[float]:
-    """AUROC of each probe on labels drawn for each group, where rows of a group are both learned from and tested.
+    """AUROC of each probe on the labels of `control_tasks`.
 
     It can only be memorised: what is above 0.5 is what the probe can memorise of single groups, and a probe's
-    *selectivity* is its own AUROC less this. nan where every group is one row: there is nothing to memorise.
+    *selectivity* is its own AUROC less this. nan where there is nothing to memorise.
     """
-    _, member = np.unique(groups.astype(str), return_inverse=True)
-    size = int(member.max()) + 1
-    if size == len(groups) or size < 2:
-        return [float("nan")] * len(probes)
-    found = []
-    for draw in range(draws):
-        labels = np.random.default_rng([seed, draw]).permutation(np.arange(size) % 2)[member]
-        parts = min(folds, int(np.bincount(labels).min()))
-        if parts < 2:
-            continue
-        plan = list(StratifiedKFold(parts, shuffle=True, random_state=seed + draw).split(X, labels))
-        found.append([float(auroc(labels, score)) for score in cross_scores_of(X, labels, plan, probes)])
+    found = [
+        [float(auroc(labels, score)) for score in cross_scores_of(X, labels, plan, probes)]
+        for labels, plan in control_tasks(groups, folds, draws=draws, seed=seed)
+    ]
     return np.mean(found, axis=0).tolist() if found else [float("nan")] * len(probes)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import special
 from sklearn.metrics import average_precision_score
 
 from lens.activations import Activations
@@ -66,14 +67,14 @@ def evaluate(
     recall, recall_low, recall_high: at false-positive rate `fpr`, with the threshold set on `control` activations;
     flagged, flagged_low, flagged_high: share of the *label-0* test rows above that threshold, which is `fpr` only where
     these are like the control rows. brier, ece: of a calibrated probe's probabilities, or of scores that are log-odds
-    (logistic, LDA); ece_null: mean ece of a perfectly calibrated probe with these probabilities; ece_p: how often it
-    has such an ece or a larger one.
+    (`Direction.log_odds`); ece_null: mean ece of a perfectly calibrated probe with these probabilities; ece_p: how
+    often it has such an ece or a larger one.
 
     Raises ArtifactError: activations of another model (unless other_model=True). DataError: one class, a rate, number
     of draws or certainty out of range, a label and a column of `against` that cannot be told apart. Warns: rows or
-    groups that the probe was fitted on, another span or pool than its own, fewer control rows than the rate needs,
-    fewer than 20 groups, training rows where the label and `against` cannot be told apart, and texts that tell nearly
-    every label.
+    groups that the probe was fitted or calibrated on, another span or pool than its own, fewer control rows than the
+    rate needs, fewer than 20 groups, training rows where the label and `against` cannot be told apart, and texts that
+    tell nearly every label.
     """
     chosen = check_controls(controls)
     check_rate(fpr)
@@ -83,6 +84,10 @@ def evaluate(
     labels, groups = check_labels(acts), acts.groups
     scores = direction.score_activations(acts, other_model=other_model).double().numpy()
     strata = strata_of(acts.examples, against) if against else None
+    if isinstance(probe, Calibrated):
+        probe.check(acts, other_model=other_model)
+        if probe.provenance.data and probe.provenance.data == acts.source.data:
+            warnings.warn("The probe was calibrated on these rows: brier and ece come out too good.", stacklevel=2)
     warn_few(groups)
     warn_reused(direction, acts, "evaluated")
     if train is not None:
@@ -175,6 +180,4 @@ def _probability(probe: Direction | Fitted | Calibrated, scores: np.ndarray) -> 
     if isinstance(probe, Calibrated):
         return probe.probability(scores)
     direction = probe if isinstance(probe, Direction) else probe.direction
-    if direction.provenance.method.lower().startswith(("logistic", "lda")):
-        return np.asarray(1 / (1 + np.exp(-scores)))
-    return None
+    return np.asarray(special.expit(scores)) if direction.log_odds else None

@@ -11,9 +11,10 @@ from sklearn.base import clone
 
 from lens.activations import Activations
 from lens.errors import DataError, available
+from lens.examples import Examples
 from lens.moments import Moments
 from lens.sites import Site
-from probes.base import LinearProbe, Probe
+from probes.base import LinearProbe, LogOdds, Probe
 from probes.direction import Direction
 from probes.k_sparse import KSparse
 from probes.lda import Lda
@@ -47,9 +48,11 @@ class Fitted:
 
 
 def make(probe: str | Probe) -> Probe:
-    """An unfitted probe by name, or a copy of one. Raises DataError for an unknown name."""
+    """An unfitted probe by name, or a copy of one. Raises DataError: an unknown name, or a parameter out of range."""
     if isinstance(probe, Probe):
-        return clone(probe)
+        made = clone(probe)
+        made.check_parameters()
+        return made
     if probe not in PROBES:
         raise DataError(f"Unknown probe {probe!r}; available: {available(PROBES)}.")
     return PROBES[probe]()
@@ -67,10 +70,15 @@ def check_labels(acts: Activations) -> np.ndarray:
             "These activations are unpooled, [n, tokens, d]: collect with pool='mean', 'last' or 'max', or give them "
             "to probes.fit_tokens and probes.sweep_tokens."
         )
-    labels = acts.labels
     for site, array in acts.arrays.items():
         if not bool(array.isfinite().all()):
             raise DataError(f"Activations at {site} hold values that are not finite (nan or infinite).")
+    return two_labels(acts.examples)
+
+
+def two_labels(examples: Examples) -> np.ndarray:
+    """Labels of both classes. Raises DataError where one class or a label is missing."""
+    labels = examples.labels
     if len(set(labels)) < 2:
         raise DataError(
             f"All {len(labels)} rows have label {labels[0]}: both 0 and 1 are needed "
@@ -115,6 +123,7 @@ def fit(source: Activations | Moments, site: str | Site, probe: str | Probe = "m
         difference=float(np.linalg.norm(means[1] - means[0])),
         neutral=float(means.mean(axis=0) @ coef / norm),
         provenance=provenance_of(source.source, count, method=name_of(probe)),
+        log_odds=isinstance(estimator, LogOdds),
     )
     return Fitted(estimator, direction)
 

@@ -126,7 +126,9 @@ def cross_scores_of(
     return np.stack([out_of_fold(X, plan, fitted) for fitted in cross_fit(X, labels, plan, probes)])
 
 
-def out_of_fold(X: Float[np.ndarray, "n d"], plan: Sequence[Fold], fitted: Sequence[Probe]) -> Float[np.ndarray, " n"]:
+def out_of_fold(
+    X: Float[np.ndarray, "n ..."], plan: Sequence[Fold], fitted: Sequence[Probe]
+) -> Float[np.ndarray, " n"]:
     """Each row's score by the probe that was not fitted on it."""
     scores = np.full(len(X), np.nan)
     for (_, test), probe in zip(plan, fitted, strict=True):

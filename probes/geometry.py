@@ -109,6 +109,7 @@ def purify(
         provenance=replace(
             direction.provenance, method=f"{direction.provenance.method} purified by {mode} of ({methods})"
         ),
+        log_odds=False,
     )
     angles = {name: (direction.cosine(one), pure.cosine(one)) for name, one in named.items()}
     table = pd.DataFrame.from_dict(angles, orient="index", columns=["before", "after"])

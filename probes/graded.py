@@ -9,7 +9,7 @@ keep groups whole and are stratified by whether the target is above its mean.
 Source: Spearman, The Proof and Measurement of Association between Two Things (1904).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from sklearn.base import clone
 
 from lens.activations import Activations
 from lens.errors import DataError, available
+from lens.examples import Examples
 from lens.intervals import group_counts, mean_interval, percentiles
 from lens.sites import Site
 from lens.spans import Span
@@ -34,6 +35,7 @@ from probes.ordinal import Ordinal
 from probes.provenance import provenance_of
 from probes.ridge_regression import RidgeRegression
 
+GRADED: dict[str, Callable[[], RidgeRegression | Ordinal]] = {"ridge": RidgeRegression, "ordinal": Ordinal}
 # Up to so many different values, each is a level of its own.
 LEVELS = 12
 
@@ -42,25 +44,26 @@ LEVELS = 12
 class Graded:
     """What `graded` found. direction: fitted on all rows; its score is the prediction less the mean of the target.
     levels: mean out-of-fold prediction at each value of the target (in tenths of the rows where there are many), with
-    its cluster-bootstrap interval."""
+    its cluster-bootstrap interval. null: ρ on the targets of each permutation."""
 
     direction: Direction
     table: pd.DataFrame
     levels: pd.DataFrame
+    null: Float[np.ndarray, " draws"]
 
 
 def graded(
     acts: Activations,
     site: str | Site,
     target: str,
-    probe: RidgeRegression | Ordinal | None = None,
+    probe: str | RidgeRegression | Ordinal = "ridge",
     *,
     folds: int = 5,
     permutations: int = 100,
     random_draws: int = 100,
     seed: int = 0,
 ) -> Graded:
-    """A probe for the numbers in a column, e.g. `"level"`; ridge regression unless another one is given.
+    """A probe for the numbers in a column, e.g. `"level"`: `"ridge"`, `"ordinal"`, or one made by hand.
 
     table, one row per detector. `probe`: spearman, low, high and r2, r2_low, r2_high out of fold, with 95 %
     cluster-bootstrap intervals over groups; p: one-sided permutation p-value of spearman, targets permuted from group
@@ -72,8 +75,8 @@ def graded(
     Raises DataError: a missing column or value, values that are no numbers, fewer than three of them, too few groups.
     Warns below 20 groups.
     """
-    estimator = probe if probe is not None else RidgeRegression()
-    y = _targets(acts, target)
+    estimator = make_graded(probe)
+    y = _targets(acts.examples, target)
     X, groups = acts.numpy(site).astype(np.float64), acts.groups
     if not np.isfinite(X).all():
         raise DataError(f"Activations at {site} hold values that are not finite (nan or infinite).")
@@ -109,7 +112,21 @@ def graded(
         low, high = _interval(y, score, groups, seed)
         rows.append({"detector": name, "spearman": float(spearman(y, score)), "low": low, "high": high})
     table = pd.DataFrame(rows).assign(n=len(y), groups=len(set(groups)))
-    return Graded(_direction(acts, site, target, y, estimator), table, _levels(y, predicted, groups, seed))
+    return Graded(_direction(acts, site, target, y, estimator), table, _levels(y, predicted, groups, seed), null)
+
+
+def make_graded(probe: str | RidgeRegression | Ordinal) -> RidgeRegression | Ordinal:
+    """A probe for graded targets by name, or the one that is given. Raises DataError for an unknown name."""
+    if not isinstance(probe, str):
+        return probe
+    if probe not in GRADED:
+        raise DataError(f"Unknown probe {probe!r} of a graded target; available: {available(GRADED)}.")
+    return GRADED[probe]()
+
+
+def check_graded(examples: Examples, target: str, folds: int, seed: int = 0) -> None:
+    """Raises what `graded` would, of the table alone: before activations are collected."""
+    grouped_folds(_above(_targets(examples, target)), examples.groups, folds, seed, warned=True)
 
 
 def spearman(y: Float[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> Float[np.ndarray, "*m"]:  # noqa: F821
@@ -120,8 +137,8 @@ def spearman(y: Float[np.ndarray, " n"], scores: Float[np.ndarray, "n *m"]) -> F
     return np.divide(a @ b, size, out=np.zeros_like(size), where=size > 0)
 
 
-def _targets(acts: Activations, target: str) -> Float[np.ndarray, " n"]:
-    frame = acts.examples.frame
+def _targets(examples: Examples, target: str) -> Float[np.ndarray, " n"]:
+    frame = examples.frame
     if target not in frame:
         raise DataError(f"No column {target!r} to predict; available: {available(frame.columns)}.")
     missing = frame[target].isna()

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from lens.errors import DataError, available
 from probes.base import LinearProbe, LogOdds
+from probes.logistic_path import check_strength
 from probes.standardise import standardised
 
 
@@ -37,6 +38,9 @@ class KSparse(LogOdds, LinearProbe):
         self.k = k
         self.C = C
         self.standardise = standardise
+
+    def check_parameters(self) -> None:
+        check_strength(self.C)
 
     def _solve(
         self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]
@@ -70,8 +74,6 @@ class KSparse(LogOdds, LinearProbe):
     def _check(self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]) -> None:
         if not 1 <= self.k <= X.shape[1]:
             raise DataError(f"k={self.k} of the coordinates; available: 1 to {X.shape[1]} (n_features={X.shape[1]}).")
-        if self.C <= 0:
-            raise DataError(f"C={self.C}: a number above 0 is needed.")
         count = np.bincount(positive, minlength=2)
         if count.min() < 2:
             raise DataError(f"A k-sparse probe needs two rows of each class; given: {available(count)}.")

@@ -27,10 +27,12 @@ class Lda(LogOdds, MomentProbe):
     def __init__(self, shrinkage: float | Literal["oas"] = "oas") -> None:
         self.shrinkage = shrinkage
 
+    def check_parameters(self) -> None:
+        if self.shrinkage != "oas" and not 0 <= float(self.shrinkage) <= 1:
+            raise DataError(f"shrinkage={self.shrinkage!r}: a number from 0 to 1, or 'oas', is needed.")
+
     def _from_classes(self, known: TwoClasses) -> tuple[Float[np.ndarray, " d"], float]:
         a = oas(known) if self.shrinkage == "oas" else float(self.shrinkage)
-        if not 0 <= a <= 1:
-            raise DataError(f"shrinkage={self.shrinkage!r}: a number from 0 to 1, or 'oas', is needed.")
         n, delta = known.total, known.difference
         identity = a * known.within.trace / n / known.within.width
         if identity == 0:

@@ -21,7 +21,7 @@ from sklearn.utils.validation import validate_data
 
 from lens.errors import DataError
 from probes.base import LinearProbe, LogOdds, Probe, Solution
-from probes.logistic_path import solve_path
+from probes.logistic_path import check_strength, solve_path
 from probes.standardise import standardised
 
 
@@ -44,6 +44,9 @@ class Logistic(LogOdds, LinearProbe):
         kept = both > 0
         self.fit(np.vstack([X, X])[kept], y[kept], both[kept])
         return self
+
+    def check_parameters(self) -> None:
+        check_strength(self.C)
 
     def _solve(self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]) -> Solution:
         return self._solve_together([self], X, positive, weight)[0]

@@ -41,8 +41,7 @@ def solve_path(
     0, or where steps do not end.
     """
     for C in Cs:
-        if not 0 < C < np.inf:
-            raise DataError(f"C={C}: an inverse strength of the penalty is a number above 0.")
+        check_strength(C)
     wide = len(Z) < Z.shape[1]
     problem: _Problem = _Wide(Z, sign, weight) if wide else _Narrow(Z, sign, weight)
     ends: list[tuple[float, _Point]] = []
@@ -51,6 +50,12 @@ def solve_path(
     found = dict(ends)
     coefs = np.stack([found[C].x for C in Cs])
     return [(coef, found[C].b) for coef, C in zip(coefs @ Z if wide else coefs, Cs, strict=True)]
+
+
+def check_strength(C: float) -> None:
+    """Raises DataError unless an inverse strength of a penalty is above 0, and finite."""
+    if not 0 < C < np.inf:
+        raise DataError(f"C={C}: an inverse strength of the penalty is a number above 0.")
 
 
 @dataclass(frozen=True)

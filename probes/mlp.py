@@ -40,12 +40,14 @@ class Mlp(LogOdds, Probe):
         self.steps = steps
         self.seed = seed
 
-    def _solve(self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]) -> Learned:
+    def check_parameters(self) -> None:
         if self.hidden < 1 or self.alpha < 0 or self.steps < 1:
             raise DataError(
                 f"hidden={self.hidden}, alpha={self.alpha}, steps={self.steps}: a unit, a penalty of at least 0 and a "
                 "step are needed."
             )
+
+    def _solve(self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]) -> Learned:
         Z, center, spread = standardised(X, weight)
         network = MLPClassifier(
             (self.hidden,),

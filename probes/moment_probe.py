@@ -74,6 +74,7 @@ class MomentProbe(LinearProbe):
 
         Raises DataError: another number of classes, or one without rows.
         """
+        self.check_parameters()
         count = moments.count.tolist()
         if len(count) != 2 or min(count) == 0:
             raise DataError(f"A probe needs two classes with rows; the moments have {count}.")

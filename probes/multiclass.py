@@ -37,12 +37,14 @@ from probes.midranks import auroc_draws
 @dataclass(frozen=True)
 class OneVsRest:
     """What `one_vs_rest` found. directions: one per class, fitted on all rows. confusion: rows of each class (index) by
-    predicted class (columns); None for several labels, and for probes whose scores are no log-odds."""
+    predicted class (columns); None for several labels, and for probes whose scores are no log-odds. null: AUROC of each
+    class on the labels of each permutation."""
 
     directions: dict[str, Direction]
     table: pd.DataFrame
     summary: pd.DataFrame
     confusion: pd.DataFrame | None
+    null: Float[np.ndarray, "draws k"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,6 @@ def one_vs_rest(
     """
     classes = _classes_of(acts.examples, labels)
     groups, targets = acts.groups, classes.member[classes.codes]
-    _check_groups(classes.names, targets, groups)
     directions = {
         name: _direction(acts, targets[:, k], site, probe, name if not isinstance(labels, str) else f"{labels}={name}")
         for k, name in enumerate(classes.names)
@@ -133,7 +134,13 @@ def one_vs_rest(
     else:
         summary |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "balanced", "majority"), np.nan)
     summary |= {"probe": name_of(probe), "n": len(targets), "groups": len(set(groups))}
-    return OneVsRest(directions, pd.DataFrame(rows), pd.DataFrame([summary]), confusion)
+    return OneVsRest(directions, pd.DataFrame(rows), pd.DataFrame([summary]), confusion, null)
+
+
+def check_classes(examples: Examples, labels: str | Sequence[str], folds: int, seed: int = 0) -> None:
+    """Raises what `one_vs_rest` would, of the table alone: before activations are collected."""
+    classes = _classes_of(examples, labels)
+    _plans(classes.member[classes.codes], examples.groups, folds, seed)
 
 
 def _classes_of(examples: Examples, labels: str | Sequence[str]) -> _Classes:
@@ -154,7 +161,9 @@ def _classes_of(examples: Examples, labels: str | Sequence[str]) -> _Classes:
                 f"Column {labels!r} holds {available(values)}; one-vs-rest needs three classes or more (for two: "
                 "probes.sweep, with positive=VALUE)."
             )
-        return _Classes([str(value) for value in values], codes, np.eye(len(values), dtype=np.int64))
+        names, member = [str(value) for value in values], np.eye(len(values), dtype=np.int64)
+        _check_groups(names, member[codes], examples.groups)
+        return _Classes(names, codes, member)
     if len(columns) < 2:
         raise DataError(f"Several columns of 0/1 labels are needed; given: {available(columns)}.")
     for column in columns:
@@ -162,6 +171,7 @@ def _classes_of(examples: Examples, labels: str | Sequence[str]) -> _Classes:
         if held != {0, 1}:
             raise DataError(f"Column {column!r} must hold 0 and 1; it holds {available(held)}.")
     member, codes = np.unique(examples.frame[columns].to_numpy(dtype=np.int64), axis=0, return_inverse=True)
+    _check_groups(columns, member[codes], examples.groups)
     return _Classes(columns, codes, member)
 
 

@@ -41,11 +41,13 @@ class Lat(LinearProbe):
     def __init__(self, pairs: str = "random") -> None:
         self.pairs = pairs
 
+    def check_parameters(self) -> None:
+        if self.pairs not in ("random", "ordered"):
+            raise DataError(f"pairs={self.pairs!r}; available: random, ordered.")
+
     def _solve(
         self, X: Float[np.ndarray, "n d"], positive: np.ndarray, weight: Float[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " d"], float]:
-        if self.pairs not in ("random", "ordered"):
-            raise DataError(f"pairs={self.pairs!r}; available: random, ordered.")
         low, high = (X[positive == bool(number)].astype(np.float64) for number in (0, 1))
         share = [weight[positive == bool(number)] / weight[positive == bool(number)].sum() for number in (0, 1)]
         means = [of @ rows for of, rows in zip(share, (low, high), strict=True)]

@@ -24,9 +24,11 @@ class Ridge(MomentProbe):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def _from_classes(self, known: TwoClasses) -> tuple[Float[np.ndarray, " d"], float]:
+    def check_parameters(self) -> None:
         if self.alpha < 0:
             raise DataError(f"alpha={self.alpha}: a penalty is at least 0.")
+
+    def _from_classes(self, known: TwoClasses) -> tuple[Float[np.ndarray, " d"], float]:
         low, high = known.weight
         m = low * high / known.total
         u = known.within.solve(known.difference, self.alpha)

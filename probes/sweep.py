@@ -15,14 +15,14 @@ from lens.activations import Activations
 from lens.errors import DataError, available
 from lens.sites import Site
 from probes.base import Probe, families
-from probes.cell import Design, Task, columns, key_of, measure_cells, measure_site, run, text_only
+from probes.cell import Design, Task, columns, key_of, measure_cells, measure_site, run
 from probes.controls import CIRCULAR
 from probes.direction import Direction
 from probes.fit import check_labels, make, name_of
 from probes.folds import grouped_folds, permuted_folds
-from probes.metrics import auroc, auroc_interval, auroc_within, p_value
 from probes.strata import strata_of
-from probes.text_evidence import READERS, Untold, check_level, surest
+from probes.text_evidence import check_level
+from probes.verdict import Judge
 
 
 def sweep(
@@ -95,41 +95,16 @@ def sweep(
     for start in range(0, len(found), 1 + len(kin)):
         cells = [cell for part in found[start + 1 : start + 1 + len(kin)] for cell in part["cells"]]
         per_place.append((found[start], dict(zip(itertools.chain(*kin), cells, strict=True))))
-    null = np.array([cells[number]["null"] for _, cells in per_place for number in range(len(chosen))]).T
-    read = text_only(parts[0], design)
-    text = {name: float(auroc(labels, score)) for name, score in read.items()}
-    untold = None
-    if text_evidence is not None:
-        readers = np.stack([read[name] for name in READERS], axis=1)
-        untold = Untold(labels, groups, readers, surest(readers, labels), text_evidence)
+    null = [cells[number]["null"] for _, cells in per_place for number in range(len(chosen))]
+    judge = Judge.of(parts[0], design, null, strata, text_evidence)
     rows = []
-    for number, (place, probe) in enumerate(itertools.product(range(len(places)), chosen)):
+    for number, (place, member) in enumerate(itertools.product(range(len(places)), range(len(chosen)))):
         part, site = places[place]
-        shared, cell = per_place[place][0], per_place[place][1][number % len(chosen)]
-        score = np.array(cell["scores"])
-        value = float(auroc(labels, score))
-        low, high = auroc_interval(labels, score, groups, seed=seed)
-        row = {"span": part.source.span, "site": str(site), "probe": name_of(probe)}
-        row |= {"auroc": value, "low": low, "high": high, "accuracy": float(((score > 0) == labels).mean())}
-        if strata is not None:
-            within = auroc_interval(labels, score, groups, seed=seed, strata=strata)
-            row |= {"within": auroc_within(labels, score, strata), "within_low": within[0], "within_high": within[1]}
-        row |= {
-            "p": p_value(null.max(axis=1), value) if permutations else np.nan,
-            "p_cell": p_value(null[:, number], value) if permutations else np.nan,
-            **shared,
-            "resemblance": cell["resemblance"],
-            "shuffled": float(null[:, number].mean()) if permutations else np.nan,
-            "control_task": cell["control_task"],
-            "selectivity": value - cell["control_task"],
-            **text,
-            **(untold.of(score, seed=seed) if untold is not None else {}),
-            "n": len(labels),
-            "groups": len(set(groups)),
-        }
-        rows.append(row)
+        shared, known = per_place[place]
+        row = {"span": part.source.span, "site": str(site), "probe": name_of(chosen[member])}
+        rows.append(row | judge.row(number, known[member], shared))
     table = pd.DataFrame(rows)
-    _warn_circular(table, max(CIRCULAR, 2 / parts[0].width ** 0.5))
+    warn_circular(table, max(CIRCULAR, 2 / parts[0].width ** 0.5))
     return table
 
 
@@ -156,7 +131,7 @@ def _warn_constant(places: Sequence[tuple[Activations, Site]]) -> None:
         )
 
 
-def _warn_circular(table: pd.DataFrame, limit: float) -> None:
+def warn_circular(table: pd.DataFrame, limit: float) -> None:
     """limit: above what two unrelated directions of this width have by chance."""
     alike = table["resemblance"] > limit
     if alike.any():

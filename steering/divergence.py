@@ -1,16 +1,16 @@
-"""How far steering moves a model's predictions: the Kullback-Leibler divergence from the unsteered model."""
+"""Predictions compared: the divergence of a steered model from the unsteered one, and how likely responses are."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens.generation import Generation
 from lens.model import Model
-from lens.tokens import Row, batches
+from lens.tokens import Batch, Row, batches
 from steering.apply import apply
 from steering.interventions import Intervention
 
@@ -53,3 +53,12 @@ def continued(model: Model, prompts: Sequence[Any], made: Sequence[Generation]) 
     """Prompts with what was generated from them, by the ids themselves: a text need not give its own ids back."""
     starts = model.rows(prompts)
     return [Row(s.ids + list(m.ids), len(s), s.has_bos) for s, m in zip(starts, made, strict=True)]
+
+
+def of_responses(model: Model, batch: Batch) -> tuple[Float[Tensor, "batch pos"], Bool[Tensor, "batch pos"]]:
+    """Log-probability of every token but the first, 0 outside the response; and which are in it."""
+    with torch.no_grad():
+        logits = model.forward(batch).logits[:, :-1].float()
+    chosen = torch.log_softmax(logits, dim=-1).gather(2, batch.ids[:, 1:, None])[..., 0]
+    answer = (batch.index >= batch.prompt_length[:, None])[:, 1:]
+    return chosen.where(answer, 0.0), answer

@@ -17,7 +17,7 @@ from lens.spans import Span
 from lens.tokens import batches, count_selected
 from steering import measures
 from steering.apply import apply
-from steering.divergence import continued, divergence, divergence_of_texts
+from steering.divergence import continued, divergence, divergence_of_texts, of_responses
 from steering.interventions import Intervention
 from steering.measures import Measure, Outcome, over_variants
 
@@ -155,11 +155,7 @@ def sustained_log_probability(
     out = np.full(len(rows), np.nan)
     for batch in batches(rows, tokens=batch_tokens, pad_id=model.pad_id):
         batch = batch.to(model.device)
-        with torch.no_grad():
-            logits = model.forward(batch).logits[:, :-1].float()
-        chosen = torch.log_softmax(logits, dim=-1).gather(2, batch.ids[:, 1:, None])[..., 0]
-        answer = (batch.index >= batch.prompt_length[:, None])[:, 1:]
-        chosen = chosen.where(answer, 0.0)
+        chosen, answer = of_responses(model, batch)
         count = answer.sum(dim=1) - 1
         mean = (chosen.sum(dim=1) - chosen.amin(dim=1)) / count
         out[batch.rows.cpu().numpy()] = torch.where(count > 0, mean, torch.nan).cpu().numpy()

@@ -14,10 +14,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from jaxtyping import install_import_hook
 
-# Every annotation of the packages is checked at run time; an int is a float, as for any type checker (PEP 484).
-# Here rather than as pytest's --jaxtyping-packages, which cannot be given a configured checker for three packages.
-CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook(["lens", "probes", "steering"], CHECKER)
+# Every annotation of the packages is checked at run time. Here rather than as pytest's --jaxtyping-packages, which
+# cannot be given a configured checker for three packages.
+install_import_hook(["lens", "probes", "steering"], "checker.checked")
 
 import numpy as np
 import pandas as pd

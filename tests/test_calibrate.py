@@ -1,15 +1,18 @@
 """Calibration: probabilities that hold, and an error that is judged against that of a perfect probe."""
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from scipy import special
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 import lens
 import probes
+from lens import documents
 from probes.calibrate import platt
 from probes.metrics import brier, calibrated_errors, calibration_error
 
@@ -51,7 +54,8 @@ def test_calibrated_probabilities_hold_on_new_rows_where_raw_scores_do_not(parts
 def test_a_too_sure_probe_is_told_from_a_calibrated_one(parts):
     fitted, train, held, test = parts
     sure = probes.fit(train, "resid_post.1", "logistic").direction * 8.0
-    sure = lens.activations.replace(sure, provenance=lens.activations.replace(sure.provenance, method="logistic"))
+    assert not sure.log_odds
+    sure = dataclasses.replace(sure, log_odds=True)
     assert probes.evaluate(sure, test, draws=100).iloc[0]["ece_p"] == pytest.approx(1 / 101)
     assert probes.evaluate(probes.calibrate(fitted, held), test, draws=100).iloc[0]["ece_p"] > 0.01
 
@@ -77,3 +81,57 @@ def test_calibration_says_what_it_cannot_do(parts):
         probes.calibrate(fitted.direction, held)
     with pytest.raises(lens.DataError, match="nothing to calibrate"):
         probes.calibrate(-fitted.direction, held)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_calibration_is_saved_and_loaded(parts, method, tmp_path):
+    fitted, _, held, test = parts
+    calibrated = probes.calibrate(fitted, held, method=method)
+    loaded = probes.Calibrated.load(calibrated.save(tmp_path / "c.safetensors"))
+    assert np.array_equal(loaded.predict(test), calibrated.predict(test))
+    assert loaded.method == method and loaded.provenance == calibrated.provenance
+    assert loaded.provenance.data == held.source.data and loaded.provenance.n == len(held)
+    alone = probes.Direction.load(tmp_path / "c.safetensors")
+    assert torch.equal(alone.vector, fitted.direction.vector) and alone.provenance == fitted.direction.provenance
+
+
+def test_a_file_that_holds_no_calibration_is_refused(parts, tmp_path):
+    fitted, _, held, _ = parts
+    with pytest.raises(lens.ArtifactError, match="is not a saved calibration; it holds: direction"):
+        probes.Calibrated.load(fitted.direction.save(tmp_path / "d.safetensors"))
+    with pytest.raises(lens.ArtifactError, match=r"none\.safetensors is not a saved direction"):
+        probes.Calibrated.load(tmp_path / "none.safetensors")
+    made, path = probes.calibrate(fitted, held), tmp_path / "c.safetensors"
+    facts = {"method": "platt", "slope": 1.0, "offset": 0.0, "provenance": {}}
+    for wrong, says in (({"format": 9}, "another format"), ({"format": 1, "steep": 2}, "not a saved calibration")):
+        header = {"direction": made.direction.header(), "calibration": facts | wrong}
+        documents.write(path, {"vector": made.direction.vector}, **header)
+        with pytest.raises(lens.ArtifactError, match=says):
+            probes.Calibrated.load(path)
+
+
+def test_a_calibration_belongs_to_the_model_it_was_made_on(planted, parts, tmp_path):
+    """A direction carried to another model: what its scores mean there is not what they mean at home."""
+    fitted, _, held, test = parts
+    there = planted(signal={1: 2.0}, groups=200, seed=3, fingerprint="other")
+    carried = probes.calibrate(fitted, there, other_model=True)
+    assert carried.provenance.fingerprint == "other"
+    loaded = probes.Calibrated.load(carried.save(tmp_path / "c.safetensors"))
+    for one in (carried, loaded):
+        with pytest.raises(lens.ArtifactError, match=r"calibration was fitted on 'planted'.*other"):
+            one.predict(test)
+        with pytest.raises(lens.ArtifactError, match="The calibration was fitted on"):
+            probes.evaluate(one, test, draws=2)
+        assert one.predict(there, other_model=True) == pytest.approx(carried.predict(there, other_model=True))
+    with pytest.raises(lens.ArtifactError, match="direction was fitted"):
+        probes.calibrate(fitted, held).predict(there)
+
+
+def test_rows_that_a_probe_was_calibrated_on_are_not_new(parts):
+    fitted, _, held, test = parts
+    calibrated = probes.calibrate(fitted, held)
+    with pytest.warns(UserWarning, match="calibrated on these rows"):
+        probes.evaluate(calibrated, held, draws=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probes.evaluate(calibrated, test, draws=2)

@@ -1,5 +1,7 @@
 """Every constructed organism passes its own truth through the toolkit's own calls: collect, fit, effects, steering."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,8 +27,10 @@ def model(organism):
     return lens.wrap(organism.hf, organism.tokenizer, name=organism.truth.name)
 
 
-def collected(model, examples, site):
-    return lens.collect(model, examples, sites=[site], span="prompt[-1]", progress=False)
+def rows_of(acts, examples):
+    """The rows of `examples`, which say in `row` where they are in `acts`, with their labels."""
+    kept = acts.select(examples.frame["row"].to_numpy(dtype=int))
+    return dataclasses.replace(kept, examples=examples, source=dataclasses.replace(kept.source, data=examples.hash()))
 
 
 def probability(model, examples, options, *changes):
@@ -39,17 +43,21 @@ def logit(p):
 
 
 def test_difference_of_means_finds_what_is_planted_and_only_that(organism, model):
+    sites = sorted({truth.site for truth in organism.truth.directions})
+    numbered = lens.Examples(organism.examples.frame.assign(row=range(len(organism.examples))))
+    organism = dataclasses.replace(organism, examples=numbered)
+    acts = lens.collect(model, numbered, sites=sites, span="prompt[-1]", progress=False)
     for truth in organism.truth.directions:
         examples = organism.labelled(truth.name)
-        found = probes.fit(collected(model, examples, truth.site), truth.site).direction
+        found = probes.fit(rows_of(acts, examples), truth.site).direction
         cosine = float(found.vector @ truth.tensor)
         assert cosine == pytest.approx(truth.cosine, abs=0.02), truth.name
         if truth.cosine == 1:
             assert cosine > 0.95
             assert found.difference == pytest.approx(abs(truth.spread), rel=0.05), truth.name
         train, test = examples.split(test=0.4, seed=0)
-        learned = probes.fit(collected(model, train, truth.site), truth.site).direction
-        score = learned.score_activations(collected(model, test, truth.site)).double().numpy()
+        learned = probes.fit(rows_of(acts, train), truth.site).direction
+        score = learned.score_activations(rows_of(acts, test)).double().numpy()
         value = float(auroc(test.labels, score))
         null = np.array([auroc(permute_labels(test.labels, test.groups, seed), score) for seed in range(40)])
         if truth.decodable:

@@ -76,6 +76,36 @@ def test_only_log_odds_are_judged_for_calibration(parts):
         assert 0 < row["brier"] < 0.25 and 0 <= row["ece"] < 0.5
 
 
+class LogisticByName(probes.MeanDifference):
+    """Its scores are no log-odds, whatever it is called."""
+
+
+class Certain(probes.Lda):
+    """Its scores are log-odds, whatever it is called."""
+
+
+def test_log_odds_are_known_by_their_kind_and_not_by_a_name(parts, tmp_path):
+    train, test, _ = parts
+    logistic = probes.fit(train, "resid_post.1", "logistic").direction
+    other = probes.Direction.from_vector(np.eye(16)[5], "resid_post.1")
+    kept = [
+        probes.fit(train, "resid_post.1", Certain()),
+        -logistic,
+        probes.Direction.load(logistic.save(tmp_path / "d.safetensors")),
+    ]
+    lost = [
+        probes.fit(train, "resid_post.1", LogisticByName()),
+        2.0 * logistic,
+        logistic + logistic,
+        logistic.without(other).recentred(train),
+        logistic.recentred(train),
+        logistic.random_like(0),
+        probes.purify(logistic, [other]).direction.recentred(train),
+    ]
+    assert all("brier" in probes.evaluate(one, test, draws=2, controls=()) for one in kept)
+    assert not any("brier" in probes.evaluate(one, test, draws=2, controls=()) for one in lost)
+
+
 def test_a_direction_is_evaluated_like_the_fitted_probe(parts):
     _, test, fitted = parts
     assert probes.evaluate(fitted.direction, test)["auroc"].equals(probes.evaluate(fitted, test)["auroc"])

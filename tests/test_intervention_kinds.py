@@ -1,5 +1,7 @@
 """Clamp, rotation, affine steering, subspaces, erasers and additions that keep the norm: what each formula promises."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -130,9 +132,9 @@ def test_new_kinds_act_where_their_span_says_in_any_padding_and_order(llama, kin
 @pytest.mark.parametrize("kind", NEW)
 def test_a_strength_of_each_row_is_that_row_alone(kind):
     h, strengths = stream(), torch.tensor([0.0, 0.5, 1.0])
-    many = NEW[kind](direction(), direction(1))._with(strengths)(h)
+    many = replace(NEW[kind](direction(), direction(1)), strength=strengths)(h)
     for row, strength in enumerate(strengths.tolist()):
-        alone = NEW[kind](direction(), direction(1))._with(strength)(h[row : row + 1])
+        alone = replace(NEW[kind](direction(), direction(1)), strength=strength)(h[row : row + 1])
         assert torch.allclose(many[row], alone[0], atol=1e-5)
 
 
@@ -151,6 +153,63 @@ def test_an_eraser_erases_as_the_model_runs(llama):
     )
 
 
+@pytest.fixture
+def eraser():
+    """It takes one direction out, from around a mean that is not 0."""
+    d = direction().vector.double()
+    mean, means = torch.ones(64).double(), torch.stack([torch.zeros(64), d]).double()
+    return probes.Eraser(lens.Site("resid_post", 1), d[:, None], d[:, None], mean, "topic", (0, 1), means, 1.0)
+
+
+def test_an_eraser_goes_as_far_as_its_strength(eraser):
+    h, strengths = stream(), torch.tensor([0.0, 0.5, 1.0])
+    many = steering.Erase(eraser, strengths)(h)
+    assert torch.allclose(many, h + strengths[:, None, None] * (eraser(h) - h), atol=1e-5)
+    assert not torch.allclose(many[1], many[2] + h[1] - h[2], atol=0.1)
+
+
+def test_an_eraser_is_for_its_own_model_and_width(llama, eraser):
+    known = probes.Provenance(model="other", fingerprint="another")
+    parts = {name: getattr(eraser, name)[:32] for name in ("removed", "reading", "mean")}
+    narrow = replace(eraser, **parts, class_means=eraser.class_means[:, :32])
+    for made, message in ((replace(eraser, provenance=known), "fitted on 'other'"), (narrow, "width 32")):
+        with pytest.raises(ArtifactError, match=message), steering.apply(llama, steering.Erase(made)):
+            pass
+
+
+def test_a_subspace_is_for_its_own_model(llama):
+    stranger = replace(direction(1), provenance=probes.Provenance(model="other", fingerprint="another"))
+    change = steering.AblateSubspace((direction(), stranger), to="zero")
+    with pytest.raises(ArtifactError, match="fitted on 'other'"), steering.apply(llama, change):
+        pass
+
+
+def test_what_it_is_made_of_makes_another_of_it(eraser):
+    d, e, f = (direction(seed) for seed in range(3))
+    pairs = [
+        (steering.Rotate(d, 0.8, toward=e), steering.Rotate(d, 0.8, toward=f)),
+        (steering.AblateSubspace((d, e), to="zero"), steering.AblateSubspace((d, f), to="zero")),
+        (steering.Clamp(d, high=1.0), steering.Clamp(e, high=1.0)),
+        (steering.Clamp(d, high=1.0), steering.Clamp(d, high=2.0)),
+        (steering.Erase(eraser), steering.Erase(replace(eraser, mean=2 * eraser.mean))),
+    ]
+    for one, other in pairs:
+        assert one.identifier != other.identifier
+        assert one.identifier == replace(one).identifier
+
+
+def test_a_floor_is_a_clamp_from_below():
+    h, d = stream(), direction()
+    after = d.project(steering.Clamp(d, low=0.5)(h))
+    assert float(after.min()) >= 0.5 - 1e-4 and float(after.max()) == pytest.approx(float(d.project(h).max()), abs=1e-4)
+
+
+def test_where_an_addition_leaves_nothing_there_is_no_norm_to_give_back():
+    d = direction()
+    gone = Add(d, -1.0, unit="raw", keep_norm=True)(d.vector[None].clone())
+    assert gone.isfinite().all()
+
+
 def test_what_cannot_be_is_refused():
     d, bare = direction(), Direction.from_vector(torch.ones(64), SITE)
     narrow = Direction.from_vector(torch.ones(32), SITE)
@@ -165,6 +224,8 @@ def test_what_cannot_be_is_refused():
         (lambda: steering.Rotate(d, 1.0, toward=-1 * d), "span no plane"),
         (lambda: steering.Rotate(d, 1.0, toward=narrow), "64 and 32"),
         (lambda: steering.Affine(bare), "does not know its classes' means"),
+        (lambda: steering.Affine(replace(d, neutral=float("nan"))), "does not know its classes' means"),
+        (lambda: steering.Affine(replace(d, difference=float("nan"))), "does not know its classes' means"),
         (lambda: steering.Affine(d, sites=(lens.Site("resid_post", 2),)), "known at resid_post.1 only"),
         (lambda: steering.AblateSubspace(()), "at least one Direction"),
         (lambda: steering.AblateSubspace((d, elsewhere), to="zero"), "one site and one width"),

@@ -131,6 +131,16 @@ def test_soft_labels_are_rows_of_either_label_with_their_weights():
     assert flat.predict_proba(np.zeros((1, 3)))[0, 1] == pytest.approx(q.mean(), abs=1e-6)
 
 
+def test_soft_labels_keep_the_weights_of_their_rows():
+    X, y = wide()
+    q, weight = np.random.default_rng(0).uniform(size=(2, len(y)))
+    both = np.concatenate([weight * q, weight * (1 - q)])
+    hard = Logistic(0.1).fit(np.vstack([X, X]), np.repeat([1, 0], len(y)), both)
+    soft = Logistic(0.1).fit_soft(X, q, weight)
+    assert np.allclose(soft.coef_, hard.coef_, rtol=1e-6)
+    assert not np.allclose(soft.coef_, Logistic(0.1).fit_soft(X, q).coef_, rtol=1e-2)
+
+
 @pytest.mark.parametrize("bad", [np.full(80, 1.5), np.full(80, -0.1), np.full(79, 0.5), np.full(80, np.nan)])
 def test_soft_labels_are_probabilities(bad):
     with pytest.raises(lens.DataError, match="80 rows need as many probabilities from 0 to 1"):

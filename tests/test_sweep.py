@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import warnings
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,6 +134,25 @@ def test_best_takes_the_highest_lower_bound(found):
         probes.best(table.iloc[:0])
 
 
+@pytest.mark.parametrize(
+    ("probe", "says"),
+    [
+        (probes.Logistic(C=0.0), "C=0.0"),
+        (probes.KSparse(C=-1.0), "C=-1.0"),
+        (probes.Lda(shrinkage=2.0), "shrinkage=2.0"),
+        (probes.Ridge(alpha=-1.0), "alpha=-1.0"),
+        (probes.Lat("sorted"), "'sorted'"),
+        (probes.Mlp(0), "hidden=0"),
+        (probes.Ccs(alpha=0.0), "alpha=0.0"),
+    ],
+    ids=repr,
+)
+def test_a_parameter_that_cannot_be_is_said_before_anything_is_fitted(probe, says, planted, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("probes.sweep"), "run", lambda *_, **__: pytest.fail("it began"))
+    with pytest.raises(lens.DataError, match=says):
+        probes.sweep(planted(), ["mean_difference", probe], **QUICK)
+
+
 def test_an_estimator_of_the_users_own_is_swept_too(planted):
     table = probes.sweep(planted(signal={1: 3.0}), probes.Logistic(C=0.1), folds=3, permutations=1, progress=False)
     assert table["probe"].unique().tolist() == ["Logistic(C=0.1)"]
@@ -219,6 +239,53 @@ def test_a_backend_that_gives_results_back_together_says_the_same_and_keeps_what
     shared = probes.sweep(acts, ["mean_difference", "logistic"], resume=tmp_path, **options)
     pd.testing.assert_frame_equal(shared, alone)
     assert together == [4, 4, 1] and kept == [0, 4, 8]
+
+
+def test_such_a_backend_is_given_so_many_at_a_time_as_its_processes_can_take(planted, monkeypatch):
+    module, given = importlib.import_module("probes.cell"), []
+
+    class Together(module.Parallel):
+        def __call__(self, calls):
+            given.append((self.n_jobs, len(calls)))
+            return super().__call__(calls)
+
+    monkeypatch.setattr(module, "get_active_backend", lambda: (type("", (), {"supports_return_generator": False}), 1))
+    monkeypatch.setattr(module, "Parallel", Together)
+    options = {"folds": 3, "permutations": 0, "random_draws": 2, "progress": False}
+    with joblib.parallel_config(backend="threading"):
+        probes.sweep(planted(), ["mean_difference", "logistic"], jobs=2, **options)
+    assert given == [(2, 8), (2, 1)]
+
+
+def test_the_latest_text_scores_are_remembered_and_no_more_than_so_many(monkeypatch):
+    module = importlib.import_module("lens.text_only")
+    monkeypatch.setattr(module, "_remembered", {})
+    monkeypatch.setattr(module, "REMEMBERED", 3)
+    labels, plan = np.tile([0, 1], 10), [(np.arange(10), np.arange(10, 20)), (np.arange(10, 20), np.arange(10))]
+    asked, original = [], module.text_scores
+    monkeypatch.setattr(module, "text_scores", lambda *given, **more: asked.append(1) or original(*given, **more))
+    texts = [[f"w{k} {'x ' * (k % (3 + n))}" for k in range(20)] for n in range(4)]
+    for of in texts:
+        module.text_fold_scores("length", of, labels, plan)
+    assert len(module._remembered) == 3 and len(asked) == 8
+    for of in texts[1:]:
+        module.text_fold_scores("length", of, labels, plan)
+    assert len(asked) == 8
+    module.text_fold_scores("length", texts[0], labels, plan)
+    assert len(asked) == 10
+
+
+def test_text_scores_of_folds_that_are_cut_elsewhere_are_others():
+    labels, texts = np.tile([0, 1], 10), [f"w {'x ' * (k % 7)}" for k in range(20)]
+    rows = np.arange(20)
+    cuts = [[(rows[:12], rows[12:])], [(rows[:8], rows[8:])]]
+    short, long = (text_only.text_fold_scores("length", texts, labels, plan) for plan in cuts)
+    assert np.isnan(short).sum() == 12 and np.isnan(long).sum() == 8
+
+
+def test_an_error_of_a_text_classifier_is_not_taken_for_texts_without_words():
+    with pytest.raises(ValueError, match="class"):
+        text_only.text_scores("bag_of_words", ["a", "b"], np.array([1, 1]), ["a"])
 
 
 def test_text_scores_are_remembered_and_not_mistaken_for_others(monkeypatch):

@@ -1,5 +1,8 @@
 """Text evidence: rows whose text gives the label away are set apart, and what a probe does on the others is its own."""
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ import lens
 import probes
 from lens.organisms import constructed
 from lens.organisms.constructed import evaluation, scenes
+from probes.text_evidence import surest
 
 SITE = "resid_post.1"
 QUICK = {"controls": (), "draws": 1}
@@ -90,6 +94,58 @@ def test_nothing_is_left_where_every_text_tells(planted):
         row = probes.evaluate(probes.fit(acts, SITE), other, text_evidence=0.75, **QUICK).iloc[0]
     assert row["untold_n"] == 0 and np.isnan(row["untold"]) and np.isnan(row["untold_text"])
     assert "untold" not in probes.evaluate(probes.fit(acts, SITE), other, **QUICK)
+
+
+def labelled(texts, labels, **columns):
+    frame = pd.DataFrame({"prompt": texts, "label": labels, "group": range(len(texts)), **columns})
+    return lens.Examples(frame)
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        ("bag_of_words", ("abaca", "acaba")),  # the same letters, the same pairs of them
+        ("char_ngrams", ("x{}", "y{}")),  # no word is seen twice
+    ],
+)
+def test_what_only_one_reader_sees_is_evidence(reader, words):
+    labels = np.tile([0, 1], 60)
+    examples = labelled([f"{words[y].format(k)} then" for k, y in enumerate(labels)], labels)
+    other = {"bag_of_words": "char_ngrams", "char_ngrams": "bag_of_words"}[reader]
+    assert (probes.text_evidence(examples) > 0.9).all()
+    assert (probes.text_evidence(examples, readers=[reader]) > 0.9).all()
+    assert (probes.text_evidence(examples, readers=[other]) < 0.75).all()
+
+
+def test_a_response_is_text_where_the_probe_may_see_it(planted):
+    labels = np.tile([0, 1], 60)
+    answers = [("red", "blue")[label] for label in labels]
+    examples = labelled(["what is it ?"] * 120, labels, response=answers)
+    assert (probes.text_evidence(examples) == 0.5).all()
+    assert (probes.text_evidence(examples, response=True) > 0.9).all()
+    assert (probes.text_evidence(examples, train=examples, response=True) > 0.9).all()
+    acts, told = planted(signal={1: 2.0}), {}
+    for span in ("prompt[-1]", "response"):
+        source = dataclasses.replace(acts.source, span=span)
+        train, test = (lens.Activations(acts.arrays, acts.norms, examples, source) for _ in range(2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            row = probes.evaluate(probes.fit(train, SITE), test, train=train, text_evidence=0.75, **QUICK).iloc[0]
+        told[span] = row["untold_n"]
+    assert told == {"prompt[-1]": 120, "response": 0}
+
+
+def test_scores_that_fall_where_the_labels_rise_are_no_evidence():
+    labels = np.tile([0, 1], 50)
+    falling = 5.0 - 10.0 * labels[:, None] + np.random.default_rng(0).standard_normal((100, 1))
+    assert (surest(falling, labels) == 0.5).all() and (surest(-falling, labels) > 0.75).all()
+
+
+def test_groups_fewer_than_folds_are_enough():
+    labels = np.tile([0, 1], 40)
+    examples = labelled([("red", "blue")[label] for label in labels], labels)
+    few = lens.Examples(examples.frame.assign(group=np.arange(80) // 20))
+    assert (probes.text_evidence(few, folds=5) > 0.9).all()
 
 
 def test_what_cannot_be_asked_is_refused(planted):

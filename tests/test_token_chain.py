@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 import warnings
 
 import numpy as np
@@ -17,6 +18,7 @@ from lens.organisms import constructed
 from probes import Direction
 from probes.metrics import auroc
 from probes.tokens import AttentionProbe, TokenProbe, fit_tokens, sweep_tokens, token_array
+from probes.tokens.sweep import redrawn
 
 FAST = {"folds": 3, "permutations": 0, "random_draws": 10, "progress": False}
 NULLS = {**FAST, "permutations": 5}
@@ -99,6 +101,77 @@ def test_length_is_shown_by_random_directions():
     high, mean = table.iloc[0], table.iloc[1]
     assert high["auroc"] > 0.8 and high["random_direction"] > 0.8
     assert abs(mean["random_direction"] - 0.5) < 0.1
+
+
+def test_matched_directions_find_what_isotropic_ones_do_not():
+    """One coordinate carries most of the variance, and the label: a direction drawn at random there reads it."""
+    rng, y = np.random.default_rng(0), np.tile([0, 1], 60)
+    X = 4 * rng.standard_normal((120, 3, 100))
+    X[..., 0] = 40 * rng.standard_normal((120, 3)) + 30 * y[:, None]
+    row = sweep_tokens(activations(X, y), TokenProbe("mean", C=0.01), **FAST).iloc[0]
+    assert row["matched_direction"] > row["random_direction"] + 0.05 and row["matched_high"] > row["random_high"]
+    assert row["random_direction"] < 0.8
+
+
+def test_the_largest_direction_within_the_classes_is_not_taken_for_chance():
+    rng, y = np.random.default_rng(0), np.tile([0, 1], 40)
+    X = rng.standard_normal((80, 4, 16)) * [10, *[3] * 15]
+    X[..., 0] += 20 * y[:, None]
+    with pytest.warns(UserWarning, match=r"cosine 0\.\d\d with TokenProbe\(C=0\.01, pool='mean'\)"):
+        table = sweep_tokens(activations(X, y), TokenProbe("mean", C=0.01), **FAST)
+    assert table["resemblance"][0] > 0.5
+
+
+@pytest.mark.parametrize("probe", [TokenProbe("softmax"), AttentionProbe(2)], ids=repr)
+def test_redrawn_vectors_have_the_spread_of_the_probes_own(probe):
+    X, y = data()
+    fitted, rng = probe.fit(X, y), np.random.default_rng(0)
+    among = rng.standard_normal((50, 6)) * [0.1, 0.1, 0.1, 0.1, 0.1, 10]
+    names = [name for name in ("values_", "queries_") if hasattr(fitted, name)]
+    for rows in (np.eye(6), among):
+        made = [redrawn(fitted, rows, seed) for seed in range(3)]
+        for name in names:
+            old, new = getattr(fitted, name), [getattr(one, name) for one in made]
+            assert np.allclose(np.linalg.norm(new @ rows.T, axis=-1), np.linalg.norm(old @ rows.T, axis=-1))
+            assert not np.allclose(new[0], new[1])
+        assert all(np.array_equal(one.coef_, one.values_.sum(axis=0, keepdims=True)) for one in made)
+    drawn = np.concatenate([redrawn(fitted, among, seed).values_ for seed in range(100)])
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    assert (np.abs(drawn[:, 5]) > 0.95).mean() > 0.8  # where nearly all variance is
+
+
+def test_what_a_token_probe_memorises_of_groups_is_shown():
+    X, _ = data(n=160, d=24, size=0.0)
+    offset, y = np.random.default_rng(0).standard_normal((20, 24)) * 10, np.tile([0, 1], 80)
+    acts = activations(X + np.repeat(offset, 8, axis=0)[:, None], y, np.repeat(np.arange(20), 8))
+    wide, narrow = (sweep_tokens(part, TokenProbe("mean"), **FAST).iloc[0] for part in (acts, first_coordinate(acts)))
+    assert wide["control_task"] > 0.95 and 0.3 < narrow["control_task"] < 0.7
+    assert wide["selectivity"] == wide["auroc"] - wide["control_task"]
+    alone = sweep_tokens(activations(X, y, np.arange(160)), TokenProbe("mean"), **FAST)
+    assert alone["control_task"].isna().all() and alone["selectivity"].isna().all()
+
+
+def first_coordinate(acts):
+    return dataclasses.replace(acts, arrays={site: array[..., :1] for site, array in acts.arrays.items()})
+
+
+def test_token_probes_have_names_and_a_sweep_says_how_it_stands_with_texts_and_other_columns(monkeypatch):
+    X, y = data(n=80, size=6.0)
+    acts = activations(X, y)
+    frame = acts.examples.frame.assign(format=np.where(np.arange(80) % 4 < 2, "a", "b"), same=y)
+    acts = dataclasses.replace(acts, examples=lens.Examples(frame))
+    named = sweep_tokens(acts, ["max", "softmax"], against=["format"], **FAST)
+    made = sweep_tokens(acts, [TokenProbe("max"), TokenProbe("softmax")], against=["format"], **FAST)
+    assert named["probe"].tolist() == ["max", "softmax"]
+    pd.testing.assert_frame_equal(named.drop(columns="probe"), made.drop(columns="probe"))
+    assert (named["within"] > 0.9).all() and (named["untold"] > 0.9).all() and (named["untold_text"] == 0.5).all()
+    assert fit_tokens(acts, SITE, "max").direction.provenance.method == "max"
+    monkeypatch.setattr(sys.modules["probes.tokens.sweep"], "run", lambda *_, **__: pytest.fail("it began"))
+    for probe, says in (("median", "'median'; available: mean, last, max"), (TokenProbe("max", C=0.0), "C=0.0")):
+        with pytest.raises(lens.DataError, match=says):
+            sweep_tokens(acts, ["max", probe], **FAST)
+    with pytest.raises(lens.DataError, match="cannot be told apart"):
+        sweep_tokens(acts, "max", against=["same"], **FAST)
 
 
 @functools.cache

@@ -43,6 +43,11 @@ class AttentionProbe(UnpooledProbe):
         self.seed = seed
         self.max_iter = max_iter
 
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        if self.heads < 1:
+            raise DataError(f"heads={self.heads}: at least 1 is needed.")
+
     def _search(
         self,
         tokens: TokenRows,
@@ -50,8 +55,6 @@ class AttentionProbe(UnpooledProbe):
         weight: Float[np.ndarray, " n"],
         scale: Float[np.ndarray, " d"],
     ) -> tuple[Float[np.ndarray, "heads d"], float]:
-        if self.heads < 1:
-            raise DataError(f"heads={self.heads}: at least 1 is needed.")
         heavy = self.C * weight
 
         def search(loss: Loss, start: Point) -> tuple[Point, float, int]:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from lens.errors import DataError
 from probes.base import LinearProbe, LogOdds, Solution, two_classes
+from probes.logistic_path import check_strength
 from probes.tokens.rows import TokenRows
 
 Point = Float[np.ndarray, " p"]
@@ -47,17 +48,19 @@ class UnpooledProbe(LogOdds, LinearProbe):
         tags.input_tags.allow_nan = True
         return tags
 
+    def check_parameters(self) -> None:
+        check_strength(self.C)
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "UnpooledProbe":
         """Fit on `X` [n, tokens, d] and two classes `y` [n].
 
         Raises DataError: not exactly two classes, a row without a token, or a token that is not finite. Warns
         (ConvergenceWarning) where the loss had not settled.
         """
+        self.check_parameters()
         tokens, y = TokenRows.of(X), column_or_1d(y)
         check_consistent_length(X, y)
         self.classes_, weight = two_classes(y, sample_weight)
-        if self.C <= 0:
-            raise DataError(f"C={self.C}: the inverse strength of a penalty is above 0.")
         self.n_features_in_ = tokens.values.shape[1]
         scaled, center, scale = tokens.standardised(weight)
         values, intercept = self._search(scaled, y == self.classes_[1], weight, scale)
@@ -97,7 +100,10 @@ class UnpooledProbe(LogOdds, LinearProbe):
 
     def decision_function(self, X: Any) -> Float[np.ndarray, " n"]:
         """Scores of rows, shape [n]: log-odds of `classes_[1]`."""
-        tokens = self._rows(X)
+        return self.scores_of(self._rows(X))
+
+    def scores_of(self, tokens: TokenRows) -> Float[np.ndarray, " n"]:
+        """As `decision_function`, of rows that are packed already."""
         along = tokens.values @ self.values_.T
         return tokens.total(self._weights(tokens) * along).sum(axis=1) + self.intercept_[0]
 

@@ -1,6 +1,8 @@
 """Fit a token probe on unpooled activations: its scores of rows and of tokens, and the direction it stands for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,16 +11,38 @@ from jaxtyping import Float
 from sklearn.base import clone
 
 from lens.activations import Activations
-from lens.errors import DataError
+from lens.errors import DataError, available
 from lens.model import Model
 from lens.reading import Job
 from lens.sites import Site
 from probes.direction import Direction
-from probes.fit import Fitted, check_labels, name_of
+from probes.fit import Fitted, name_of, two_labels
 from probes.monitor import Watched
 from probes.provenance import provenance_of
+from probes.tokens.attention import AttentionProbe
 from probes.tokens.base import UnpooledProbe
+from probes.tokens.pooled import TokenProbe
 from probes.tokens.rows import token_array
+
+TOKEN_PROBES: dict[str, Callable[[], UnpooledProbe]] = {
+    "mean": partial(TokenProbe, "mean"),
+    "last": partial(TokenProbe, "last"),
+    "max": partial(TokenProbe, "max"),
+    "softmax": partial(TokenProbe, "softmax"),
+    "attention": AttentionProbe,
+}
+
+
+def make_tokens(probe: str | UnpooledProbe) -> UnpooledProbe:
+    """An unfitted token probe by name, or a copy of one. Raises DataError: an unknown name, or a parameter out of
+    range."""
+    if isinstance(probe, UnpooledProbe):
+        made = clone(probe)
+        made.check_parameters()
+        return made
+    if probe not in TOKEN_PROBES:
+        raise DataError(f"Unknown token probe {probe!r}; available: {available(TOKEN_PROBES)}.")
+    return TOKEN_PROBES[probe]()
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,7 @@ class FittedTokens(Fitted):
         return token_array(acts, site)
 
 
-def fit_tokens(acts: Activations, site: str | Site, probe: UnpooledProbe) -> FittedTokens:
+def fit_tokens(acts: Activations, site: str | Site, probe: str | UnpooledProbe = "attention") -> FittedTokens:
     """Fit one token probe at one site, on all rows of unpooled activations.
 
     The direction scores single tokens, `norm · (v · h) + bias`; moving all tokens of a row along it by δ moves the
@@ -92,8 +116,8 @@ def fit_tokens(acts: Activations, site: str | Site, probe: UnpooledProbe) -> Fit
     Raises SiteError: a site that was not collected. DataError: pooled activations, one class, a missing label, a row
     without a token, a token that is not finite, or a probe that found nothing.
     """
-    labels, X = labels_of(acts), token_array(acts, site)
-    estimator = clone(probe).fit(X, labels)
+    labels, X = two_labels(acts.examples), token_array(acts, site)
+    estimator = make_tokens(probe).fit(X, labels)
     coef = estimator.coef_[0]
     norm = float(np.linalg.norm(coef))
     if norm == 0:
@@ -114,11 +138,6 @@ def fit_tokens(acts: Activations, site: str | Site, probe: UnpooledProbe) -> Fit
             method=name_of(probe),
             seed=estimator.get_params().get("seed"),
         ),
+        log_odds=True,
     )
     return FittedTokens(estimator, direction)
-
-
-def labels_of(acts: Activations) -> np.ndarray:
-    """Labels of both classes. Raises DataError where one class or a label is missing."""
-    # Without arrays: what stands behind a mask need not be finite.
-    return check_labels(replace(acts, arrays={}, mask=None))

@@ -43,6 +43,13 @@ class TokenProbe(UnpooledProbe):
         self.C = C
         self.max_iter = max_iter
 
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        if self.pool not in get_args(TokenPool):
+            raise DataError(f"Unknown pool {self.pool!r}; available: {available(get_args(TokenPool))}.")
+        if self.temperature <= 0:
+            raise DataError(f"temperature={self.temperature}: a temperature is above 0.")
+
     def _search(
         self,
         tokens: TokenRows,
@@ -50,10 +57,6 @@ class TokenProbe(UnpooledProbe):
         weight: Float[np.ndarray, " n"],
         scale: Float[np.ndarray, " d"],
     ) -> tuple[Float[np.ndarray, "heads d"], float]:
-        if self.pool not in get_args(TokenPool):
-            raise DataError(f"Unknown pool {self.pool!r}; available: {available(get_args(TokenPool))}.")
-        if self.temperature <= 0:
-            raise DataError(f"temperature={self.temperature}: a temperature is above 0.")
         point, self.n_iter_ = np.zeros(tokens.values.shape[1] + 1), 0
         for temperature in FALLING if self.pool == "max" else (self.temperature,):
             objective = partial(

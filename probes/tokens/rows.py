@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from lens.activations import Activations
 from lens.errors import DataError
@@ -77,7 +77,7 @@ class TokenRows:
         moved /= scale
         return replace(self, values=moved), center, scale
 
-    def spread(self, of_rows: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, "all *k"]:  # noqa: F821
+    def spread(self, of_rows: Shaped[np.ndarray, "n *k"]) -> Shaped[np.ndarray, "all *k"]:  # noqa: F821
         """What belongs to a row, at each of its tokens."""
         return np.repeat(of_rows, self.counts, axis=0)
 

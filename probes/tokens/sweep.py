@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,29 +10,35 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_predict
 
 from lens.activations import Activations
 from lens.errors import DataError
-from probes.cell import Design, key_of, run, text_only
-from probes.controls import oriented
-from probes.fit import name_of
-from probes.folds import grouped_folds, permuted_folds
-from probes.metrics import auroc, auroc_interval, p_value
+from lens.text_only import Fold
+from probes.cell import Design, key_of, run
+from probes.controls import CIRCULAR, control_tasks, oriented, resemblance, within_rows
+from probes.fit import name_of, two_labels
+from probes.folds import grouped_folds, out_of_fold, permuted_folds
+from probes.metrics import auroc
+from probes.strata import strata_of
+from probes.sweep import warn_circular
+from probes.text_evidence import check_level
 from probes.tokens.base import UnpooledProbe
-from probes.tokens.fit import labels_of
-from probes.tokens.rows import token_array
+from probes.tokens.fit import make_tokens
+from probes.tokens.rows import TokenRows, token_array
+from probes.verdict import Judge
 
 
 def sweep_tokens(
     acts: Activations,
-    probes: UnpooledProbe | Sequence[UnpooledProbe],
+    probes: "str | UnpooledProbe | Sequence[str | UnpooledProbe]" = ("mean", "max", "softmax", "attention"),
     *,
     folds: int = 5,
     permutations: int = 20,
     random_draws: int = 20,
+    against: Sequence[str] = (),
+    text_evidence: float | None = 0.75,
     jobs: int | None = None,
     resume: str | Path | None = None,
     seed: int = 0,
@@ -39,83 +46,106 @@ def sweep_tokens(
 ) -> pd.DataFrame:
     """Cross-validate token probes at every site of unpooled activations; groups are never split across folds.
 
-    One row per site and probe, with columns as in `probes.sweep`: auroc, low, high, accuracy; p (against the best cell
-    of each permuted sweep) and p_cell; shuffled; bag_of_words, char_ngrams, length, punctuation; n, groups.
-    random_direction, random_high: mean and 95th percentile of the same probe with its vectors replaced by random ones
-    of their norms. Where rows of one class have more tokens, `max` and `softmax` along *any* direction tell that.
+    One row per site and probe, with columns as in `probes.sweep`, but for components and others; random directions are
+    for each probe its own. random_direction, random_high: mean and 95th percentile of the same probe with each of its
+    vectors replaced by a random one of the same norm. matched_direction, matched_high: by one with the covariance that
+    tokens of the training rows have within their classes, along which they spread as along the probe's own. Where rows
+    of one class have more tokens, `max` and `softmax` along *any* direction tell that.
 
     `mean` and `last` are linear in what is read; `max`, `softmax` and attention are not, and may combine what a token
     holds into what the model never computed. Where only they find something, read the tokens they point at with a
     linear probe before saying that it is there.
 
     Raises DataError: pooled activations, one class, too few groups for the folds, a row without a token, a token that
-    is not finite, no random draw. Warns below 20 groups, where the interval is too narrow.
+    is not finite, no random draw, an unknown probe or a parameter out of range, a label and a column of `against` that
+    cannot be told apart. Warns as `probes.sweep`.
     """
-    chosen = [probes] if isinstance(probes, UnpooledProbe) else list(probes)
-    if not chosen:
+    chosen = [probes] if isinstance(probes, str | UnpooledProbe) else list(probes)
+    made = [make_tokens(probe) for probe in chosen]
+    if not made:
         raise DataError("No probe was given: there is nothing to sweep.")
     if random_draws < 1:
         raise DataError(f"random_draws={random_draws}: at least 1 is needed.")
-    labels, groups = labels_of(acts), acts.groups
+    if text_evidence is not None:
+        check_level(text_evidence)
+    labels, groups = two_labels(acts.examples), acts.groups
+    strata = strata_of(acts.examples, against) if against else None
     plan = grouped_folds(labels, groups, folds, seed)
     design = Design(labels, groups, plan, permuted_folds(labels, groups, plan, folds, permutations, seed), folds, seed)
-    cells, tasks = [], []
+    tasks = []
     for site in acts.sites:
         X = token_array(acts, site)
         content = hashlib.sha256(np.ascontiguousarray(X).tobytes()).hexdigest()
-        for probe in chosen:
-            cells.append((str(site), name_of(probe)))
-            key = key_of("tokens", content, acts.source.data, folds, permutations, random_draws, seed, name_of(probe))
+        for probe in made:
+            key = key_of("tokens", content, acts.source.data, folds, permutations, random_draws, seed, repr(probe))
             tasks.append((key, partial(measure_cell, X, probe, design, random_draws)))
     found = run(tasks, jobs=jobs, folder=Path(resume) if resume is not None else None, progress=progress)
-    null = np.array([cell["null"] for cell in found]).T
-    text = {name: float(auroc(labels, score)) for name, score in text_only(acts, design).items()}
+    judge = Judge.of(acts, design, [cell["null"] for cell in found], strata, text_evidence)
     rows = []
-    for number, ((place, name), cell) in enumerate(zip(cells, found, strict=True)):
-        score, random = np.array(cell["scores"]), np.array(cell["random"])
-        value = float(auroc(labels, score))
-        low, high = auroc_interval(labels, score, groups, seed=seed)
-        row: dict[str, Any] = {"span": acts.source.span, "site": place, "probe": name}
-        row |= {"auroc": value, "low": low, "high": high, "accuracy": float(((score > 0) == labels).mean())}
-        row |= {
-            "p": p_value(null.max(axis=1), value) if permutations else np.nan,
-            "p_cell": p_value(null[:, number], value) if permutations else np.nan,
-            "random_direction": float(random.mean()),
-            "random_high": float(np.quantile(random, 0.95)),
-            "shuffled": float(null[:, number].mean()) if permutations else np.nan,
-            **text,
-            "n": len(labels),
-            "groups": len(set(groups)),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for number, (site, probe) in enumerate(itertools.product(acts.sites, chosen)):
+        cell = found[number]
+        row = {"span": acts.source.span, "site": str(site), "probe": name_of(probe)}
+        rows.append(row | judge.row(number, cell, cell["controls"]))
+    table = pd.DataFrame(rows)
+    warn_circular(table, max(CIRCULAR, 2 / acts.width**0.5))
+    return table
 
 
 def measure_cell(
     X: Float[np.ndarray, "n tokens d"], probe: UnpooledProbe, design: Design, draws: int
 ) -> dict[str, Any]:
-    """scores: out of fold. null: AUROC on each permutation's labels. random: AUROC with random vectors."""
+    """scores: out of fold. null: AUROC on each permutation's labels. control_task, resemblance and controls (random and
+    matched directions): see `probes.controls`."""
+    labels, plan, rows = design.labels, design.plan, TokenRows.of(X)
+    fitted = cross_fit(X, labels, plan, probe)
 
-    def scores(labels: np.ndarray, plan: Any) -> Float[np.ndarray, " n"]:
-        return cross_val_predict(probe, X, labels, cv=plan, method="decision_function")
+    def auroc_on(labels: Int[np.ndarray, " n"], plan: Sequence[Fold]) -> float:
+        return float(auroc(labels, out_of_fold(X, plan, cross_fit(X, labels, plan, probe))))
 
-    whole = clone(probe).fit(X, design.labels)
-    values = np.stack([randomised(whole, design.seed + k).decision_function(X) for k in range(draws)], axis=1)
+    tasks = control_tasks(design.groups, design.folds, draws=1, seed=design.seed)
+    whole, isotropic = clone(probe).fit(X, labels), np.eye(X.shape[2])
+    seeds = range(design.seed, design.seed + draws)
+    random = np.stack([redrawn(whole, isotropic, seed).scores_of(rows) for seed in seeds], axis=1)
+    matched = np.zeros((len(X), draws))
+    for one, fold in zip(fitted, plan, strict=True):
+        known = rows.spread(np.isin(np.arange(len(X)), fold[0]))
+        among = within_rows(rows.values[known], rows.spread(labels)[known])
+        drawn = np.stack([redrawn(one, among, seed).scores_of(rows) for seed in seeds], axis=1)
+        matched[fold[1]] = oriented(drawn, labels, [fold])[fold[1]]
+    controls = {}
+    for name, values in (("random", oriented(random, labels, plan)), ("matched", matched)):
+        reached = auroc(labels, values)
+        controls[f"{name}_direction"] = float(reached.mean())
+        controls[f"{name}_high"] = float(np.quantile(reached, 0.95))
+    coef = np.mean([one.coef_[0] for one in fitted], axis=0)
     return {
-        "scores": scores(design.labels, design.plan).tolist(),
-        "null": [float(auroc(labels, scores(labels, plan))) for labels, plan in design.permuted],
-        "random": auroc(design.labels, oriented(values, design.labels, design.plan)).tolist(),
+        "scores": out_of_fold(X, plan, fitted).tolist(),
+        "null": [auroc_on(*permuted) for permuted in design.permuted],
+        "control_task": float(np.mean([auroc_on(*task) for task in tasks])) if tasks else float("nan"),
+        "resemblance": resemblance(rows.values, rows.spread(labels), coef[None])[0],
+        "controls": controls,
     }
 
 
-def randomised(probe: UnpooledProbe, seed: int) -> UnpooledProbe:
-    """A fitted probe with each of its vectors replaced by a random one of the same norm."""
+def cross_fit(
+    X: Float[np.ndarray, "n tokens d"], labels: Int[np.ndarray, " n"], plan: Sequence[Fold], probe: UnpooledProbe
+) -> list[UnpooledProbe]:
+    """The probe fitted on the training rows of each fold."""
+    return [clone(probe).fit(X[train], labels[train]) for train, _ in plan]
+
+
+def redrawn(probe: UnpooledProbe, among: Float[np.ndarray, "m d"], seed: int) -> UnpooledProbe:
+    """A fitted probe with each of its vectors v replaced by  u = Aᵀg · ‖Av‖ / ‖AAᵀg‖,  g ~ N(0, I).
+
+    A = I: random directions of the same norm; A of rows of mean 0: with their covariance, and with the spread that they
+    have along v.
+    """
     made, rng = copy.copy(probe), np.random.default_rng(seed)
     for name in ("values_", "queries_"):
         if hasattr(made, name):
             old = getattr(made, name)
-            new = rng.standard_normal(old.shape)
-            norms = np.linalg.norm(old, axis=1, keepdims=True) / np.linalg.norm(new, axis=1, keepdims=True)
-            setattr(made, name, new * norms)
+            new = rng.standard_normal((len(old), len(among))) @ among
+            size, drawn = (np.linalg.norm(vectors @ among.T, axis=1, keepdims=True) for vectors in (old, new))
+            setattr(made, name, new * np.divide(size, drawn, out=np.zeros_like(size), where=drawn > 0))
     made.coef_ = made.values_.sum(axis=0, keepdims=True)
     return made

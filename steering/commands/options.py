@@ -116,12 +116,22 @@ class Reading:
 
     def collect(self, rows: Rows, *, unpooled: bool = False) -> "Activations":
         """Load rows and model, in that order: a mistake in the file is told before a model is loaded."""
-        import lens
+        self.check(unpooled=unpooled)
+        return self.collect_from(rows.load())
+
+    def check(self, *, unpooled: bool = False) -> None:
+        """Raises DataError: a word that is none of those that there are. SpanError: a span that is none."""
+        from lens.spans import Span
 
         _check("pool", self.pool, ["mean", "last", "max", *(["none"] if unpooled else [])])
         _check("--truncate", self.truncate, [None, "left", "right"])
         _check("--stored-as", self.stored_as, ["float32", "float16", "bfloat16"])
-        examples = rows.load()
+        Span.parse(self.span)
+
+    def collect_from(self, examples: "Examples") -> "Activations":
+        """Load the model and read these rows."""
+        import lens
+
         model = lens.load(self.model, device=self.device, dtype=self.dtype)
         return lens.collect(
             model,

@@ -2,11 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from lens.errors import DataError, available
+from lens.spans import Span
 from steering.commands.options import (
     DataOption,
     DeviceOption,
@@ -14,7 +15,6 @@ from steering.commands.options import (
     GroupOption,
     LabelOption,
     ModelOption,
-    PoolOption,
     PositiveOption,
     Reading,
     ResponseOption,
@@ -25,11 +25,13 @@ from steering.commands.options import (
     TruncateOption,
     WhereOption,
     console,
-    print_table,
 )
+from steering.commands.questions import TokenQuestion, question
 
-if TYPE_CHECKING:
-    import pandas as pd
+PROBES = (
+    "Of rows: mean_difference, mass_mean, logistic, lda, ridge, pca, lat, k_sparse, mlp. Of every token of the span, "
+    "which they pool themselves: mean, last, max, softmax, attention. Several: with commas, or repeated."
+)
 
 
 # Typer passes a context that is no `typer.Context`, by position where it is not annotated as one.
@@ -61,14 +63,23 @@ def sweep(
     text: TextOption = "prompt",
     label: LabelOption = "label",
     positive: PositiveOption = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of a label: a column whose every value is a class, or several 0/1 columns."),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Instead of a label: a column of numbers. Probes: ridge, ordinal.")
+    ] = None,
     group: GroupOption = None,
     response: ResponseOption = None,
     where: WhereOption = None,
     site: SitesOption = None,
     span: SpanOption = "prompt[-1]",
-    pool: PoolOption = "mean",
+    pool: Annotated[
+        str | None, typer.Option(help="mean (where not given), last or max over the span's tokens, for probes of rows.")
+    ] = None,
     truncate: TruncateOption = None,
-    probe: Annotated[list[str] | None, typer.Option(help="mean_difference, logistic, lda, …; may be repeated.")] = None,
+    probe: Annotated[list[str] | None, typer.Option("--probe", "--probes", help=PROBES)] = None,
     folds: Annotated[int, typer.Option(help="Grouped cross-validation folds.", min=2)] = 5,
     permutations: Annotated[int, typer.Option(help="Label permutations; p cannot fall below 1/(n+1).", min=0)] = 20,
     against: Annotated[
@@ -82,7 +93,10 @@ def sweep(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table, every control in it, to this .csv file.")] = None,
     direction: Annotated[
-        Path | None, typer.Option(help="Fit the best cell on all rows and save its direction (.safetensors).")
+        Path | None,
+        typer.Option(
+            help="Fit the best cell on all rows and save its direction (.safetensors); with --classes a folder."
+        ),
     ] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -101,65 +115,56 @@ def sweep(
 
     Example: [cyan]lens sweep --model ./my-model --data cities.csv --text statement --group city[/cyan]
 
-    Example: [cyan]lens sweep --config sweep.toml --jobs 8 --resume runs/sweep[/cyan]
-    """
-    import probes
+    One token of many may say it: [cyan]lens sweep --data chats.csv --span prompt --probe max,attention[/cyan]
 
-    rows = Rows(data, text, label, positive, group, response, where)
-    acts = Reading(model, site, span, pool, device, dtype, truncate).collect(rows)
-    table = probes.sweep(
-        acts,
-        probe or ["mean_difference", "logistic"],
+    Several classes: [cyan]lens sweep --data moods.csv --text said --classes mood --direction moods/[/cyan]
+
+    A graded target: [cyan]lens sweep --data letters.csv --text letter --level warmth --probe ridge,ordinal[/cyan]
+
+    From a file: [cyan]lens sweep --config sweep.toml --jobs 8 --resume runs/sweep[/cyan]
+    """
+    asked = question(
+        probe or [],
+        classes or [],
+        level,
         folds=folds,
         permutations=permutations,
-        against=against or (),
         seed=seed,
+        against=against or (),
         jobs=jobs,
         resume=resume,
     )
-    print_sweep(table, f"{model} on {data}")
-    chosen = probes.best(table)
-    console().print(f"Best: {chosen.probe} at {chosen.site}, out-of-fold AUROC {chosen.auroc:.3f}")
+    of_tokens = isinstance(asked, TokenQuestion)
+    if of_tokens:
+        _check_tokens(asked.probes, pool, span)
+    if asked.targets and (positive is not None or label != "label"):
+        raise DataError("--label and --positive are for two classes; they go with neither --classes nor --level.")
+    reading = Reading(model, site, span, "none" if of_tokens else pool or "mean", device, dtype, truncate)
+    reading.check(unpooled=of_tokens)
+    if asked.targets == ("label",):
+        raise DataError("A column 'label' holds 0 and 1 here; give the column of classes or levels another name.")
+    read = label if not asked.targets or "label" in asked.targets else None
+    examples = Rows(data, text, read, positive, group, response, where).load()
+    asked.check(examples)
+    acts = reading.collect_from(examples)
+    table = asked.sweep(acts)
+    asked.show(table, f"{model} on {data}")
+    best, name, figure = asked.chosen(table)
+    console().print(f"Best: {name} at {best}, {figure}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(out, index=False)
         console().print(f"Table: {out}")
     if direction is not None:
-        probes.fit(acts, chosen.site, chosen.probe).direction.save(direction)
+        asked.save(acts, best, name, direction)
         console().print(f"Direction: {direction}")
 
 
-def print_sweep(table: "pd.DataFrame", title: str) -> None:
-    """A sweep table to read: intervals in one column, what is the same in every row below the table."""
-    import pandas as pd
-
-    def interval(value: str, low: str, high: str) -> list[str]:
-        three = zip(table[value], table[low], table[high], strict=True)
-        return [f"{middle:.2f} ({bottom:.2f}–{top:.2f})" for middle, bottom, top in three]
-
-    rows = {"site": table["site"], "probe": table["probe"], "AUROC": interval("auroc", "low", "high")}
-    if "within" in table:
-        rows["AUROC within"] = interval("within", "within_low", "within_high")
-    rows |= {
-        "p": table["p"],
-        "random": [f"<{high:.2f}" for high in table["random_high"]],
-        "matched": [f"<{high:.2f}" for high in table["matched_high"]],
-        "top PC": table["components"].round(2),
-        "shuffled": table["shuffled"].round(2),
-    }
-    print_table(pd.DataFrame(rows), title)
-    first = table.iloc[0]
-    names = {
-        "bag_of_words": "bag of words",
-        "char_ngrams": "character n-grams",
-        "length": "length",
-        "punctuation": "punctuation",
-    }
-    text = ", ".join(f"{label} {first[column]:.2f}" for column, label in names.items())
-    console().print(f"Text only: {text}. {first['n']} rows in {first['groups']} groups.", highlight=False)
-    console().print(
-        "random, matched: 95 % of random directions are below (matched: with the variances of the activations). "
-        "top PC: the best of ten principal components. --out writes all columns.",
-        highlight=False,
-        style="dim",
-    )
+def _check_tokens(probes: list[str], pool: str | None, span: str) -> None:
+    if pool is not None:
+        raise DataError(f"--pool {pool} leaves one row of all tokens; {available(probes)} pool the tokens themselves.")
+    if (parsed := Span.parse(span)).single and not parsed.onward:
+        raise DataError(
+            f"--span {span} is one token a row; {available(probes)} weigh several against each other: give --span "
+            "prompt, or --span response with --response."
+        )

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lens.errors import DataError
 from lens.tokens import Row
-from steering.divergence import continued, divergence, divergence_of_texts
+from steering.divergence import continued, divergence, divergence_of_texts, of_responses
 from steering.measures.base import Measure, Outcome
 from steering.measures.texts import generated
 
@@ -101,11 +101,8 @@ def _totals(outcome: Outcome, rows: Sequence[Row]) -> tuple[Float[np.ndarray, " 
     none)."""
     total, count = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for batch in outcome.batches(rows):
-        with torch.no_grad():
-            logits = outcome.model.forward(batch).logits[:, :-1].float()
-        chosen = torch.log_softmax(logits, dim=-1).gather(2, batch.ids[:, 1:, None])[..., 0]
-        answer = (batch.index >= batch.prompt_length[:, None])[:, 1:]
+        chosen, answer = of_responses(outcome.model, batch)
         held, numbers = answer.sum(dim=1), batch.rows.cpu().numpy()
-        total[numbers] = chosen.double().where(answer, 0.0).sum(dim=1).cpu().numpy()
+        total[numbers] = chosen.double().sum(dim=1).cpu().numpy()
         count[numbers] = torch.where(held > 0, held.double(), torch.nan).cpu().numpy()
     return total, count
