@@ -30,7 +30,14 @@ def named(report: CheckReport, status: str) -> set[str]:
     return {row.property for row in report.rows if row.status == status}
 
 
-@pytest.mark.parametrize("family", [*tiny.ALL_FAMILIES, "bert"])
+# Blocks of kinds that are in the quick run too.
+ALIKE = ("falcon", "gptneo", "gptj", "qwen2", "gemma3", "gptoss")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=pytest.mark.slow) if f in ALIKE else f for f in (*tiny.ALL_FAMILIES, "bert")],
+)
 def test_every_family_passes_or_says_why_not(models, family):
     report = steering.check(models(family))
     assert report.ok, report

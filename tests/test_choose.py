@@ -163,12 +163,13 @@ def test_a_direction_that_disturbs_less_for_the_same_effect_is_preferred_at_equa
         warmth.vector + boldness.vector, SITE, difference=warmth.difference, residual_norm=warmth.residual_norm
     )
     validation, _ = parts("traits", "warmth")
+    evenly = made("traits")[0].examples.where(warmth=0, boldness=0)  # each asked for as often
     choice = steering.choose(
         made("traits")[1],
         {"mixed": mixed, "warmth": warmth},
         validation,
         SMILES,
-        at=IsoKl(0.01, quantile=None, on=made("traits")[0].examples),
+        at=IsoKl(0.01, quantile=None, on=evenly),
         unit="difference",
         progress=False,
     )

@@ -85,6 +85,7 @@ def test_workers_need_ray(base: list[str], tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.slow
 def test_two_workers_from_the_command_line(base: list[str], tmp_path: Path) -> None:
     """The whole way, with a cluster of its own."""
     words = [*base, "--truncate", "right", "--store", str(tmp_path / "s"), "--workers", "2"]

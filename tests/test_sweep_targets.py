@@ -24,8 +24,8 @@ def check(table, alone, nulls, value):
 
 def test_classes_are_swept_over_sites():
     acts = test_multiclass.planted()
-    found = [one_vs_rest(acts, site, "colour", **QUICK) for site in SITES]
-    table = sweep_classes(acts, "colour", progress=False, **QUICK)
+    found = [one_vs_rest(acts, site, "colour", "mean_difference", **QUICK) for site in SITES]
+    table = sweep_classes(acts, "colour", "mean_difference", progress=False, **QUICK)
     alone = [float(one.summary["auroc"].iloc[0]) for one in found]
     check(table, alone, [one.null.mean(axis=1) for one in found], "auroc")
     assert np.allclose(table["matched_high"], [one.table["matched_high"].mean() for one in found])
