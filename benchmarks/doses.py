@@ -24,7 +24,7 @@ from steering.dosing import Doses
 
 STRENGTHS, PROMPTS = np.linspace(-1, 1, 11).tolist(), 64
 # Of each shape: median length of the prompts, and which tokens are steered.
-CELLS = {"llama-25M": ((20, "prompt[-1]"), (60, "prompt[-1]")), "gpt2-25M": ((20, "prompt[-1]"), (20, "all"))}
+CELLS = {"llama-25M": ((20, "prompt[-1]"),), "gpt2-25M": ((20, "prompt[-1]"), (20, "all"))}
 QUICK, ROUNDS = {"gpt2-2x64": ((10, "prompt[-1]"), (10, "all"))}, 3
 OURS, LOOP, HAND = "in one go", "a loop over strengths", "the loop by hand"
 TARGET = 4

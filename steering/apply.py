@@ -80,6 +80,7 @@ class _Tracker:
         self.past = 0
         self.total = 0
         self.gates = GateReader(self)
+        self._waiting: tuple[Any, int, int, torch.device] | None = None
         self._signature = inspect.signature(model.trunk.forward)
 
     @contextmanager
@@ -110,8 +111,10 @@ class _Tracker:
 
     def observe(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each forward pass: number the real tokens of every row."""
-        given = self._signature.bind(*args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
+        given = kwargs
+        if args:
+            given = self._signature.bind(*args, **kwargs).arguments
+            given |= given.pop("kwargs", {})
         tokens = given.get("input_ids")
         tokens = given.get("inputs_embeds") if tokens is None else tokens
         if tokens is None:
@@ -119,14 +122,22 @@ class _Tracker:
         batch, width = tokens.shape[:2]
         past = given.get("past_key_values")
         self.past = past.get_seq_length() if past is not None else 0
+        self._waiting = given.get("attention_mask"), batch, width, tokens.device
         if self.past == 0:
             self.gates.forget()
-        self.index = self._number(given.get("attention_mask"), batch, width, tokens.device)
+            self._place()
+
+    def _place(self) -> None:
+        """Find rows and places of the tokens that now run. A decoding step of an open span never asks."""
+        if self._waiting is None:
+            return
+        (mask, batch, width, device), self._waiting = self._waiting, None
+        self.index = self._number(mask, batch, width, device)
         layout = self.model.layout
         if layout is not None:
             copies = batch // len(layout.rows)
             spread = (
-                None if t is None else t.to(tokens.device).repeat_interleave(copies)
+                None if t is None else t.to(device).repeat_interleave(copies)
                 for t in (layout.rows, layout.prompt_length, layout.length)
             )
             self.rows, self.prompt_length, self.length = spread
@@ -134,7 +145,7 @@ class _Tracker:
             return
         whole = self.past == 0 and not self.generating
         if whole or self.prompt_length is None or len(self.prompt_length) != batch:
-            self.rows, self.total = torch.arange(batch, device=tokens.device), batch
+            self.rows, self.total = torch.arange(batch, device=device), batch
             self.prompt_length = self.index.amax(dim=1) + 1
         self.length = self.prompt_length if whole else None
 
@@ -151,11 +162,12 @@ class _Tracker:
     def hook(self, intervention: Intervention) -> Callable[[Tensor], Tensor]:
         """What a site runs: the intervention on the tokens of its span, everything else as it came."""
         span = Span.parse(intervention.span)
+        onward = str(span) in ("prompt[-1]:", "response", "all")
 
         def change(h: Tensor) -> Tensor:
-            assert self.rows is not None
-            new = intervention.at_rows(self.rows, self.total)(h)
-            whole = self._all_in(span, h.shape[1])
+            new = self._of_rows(intervention)(h)
+            # A decoding step under an open span steers its one token, without looking.
+            whole = onward and h.shape[1] == 1 and self.past > 0
             if whole and intervention.when is None:
                 return new
             acts = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if whole else self.mask(span, h)
@@ -165,12 +177,16 @@ class _Tracker:
 
         return change
 
-    def _all_in(self, span: Span, width: int) -> bool:
-        """A decoding step under an open span steers its one token, without looking."""
-        return width == 1 and self.past > 0 and str(span) in ("prompt[-1]:", "response", "all")
+    def _of_rows(self, intervention: Intervention) -> Intervention:
+        if not intervention.differs_by_row:
+            return intervention
+        self._place()
+        assert self.rows is not None
+        return intervention.at_rows(self.rows, self.total)
 
     def mask(self, span: Span, h: Tensor) -> Bool[Tensor, "batch pos"]:
         """Which tokens of the pass that is running are in a span."""
+        self._place()
         assert self.index is not None and self.prompt_length is not None
         if self.index.shape != h.shape[:2]:
             raise SpanError(

@@ -24,7 +24,7 @@ def collect(model: Any, texts: list[str], layers: list[int], pool: Pool, batch: 
 
 
 def generate(model: Any, texts: list[str], vector: list[float], layer: int, new: int) -> Tensor:
-    direction = Direction.from_vector(vector, lens.Site("resid_post", layer), model=model)
+    direction = Direction.from_vector(vector, lens.Site("resid_post", layer))
     with steering.apply(model, steering.Add(direction, direction.norm, unit="raw", span="all")):
         made = continue_texts(model, texts, **greedy(new))
     return torch.tensor([one.ids for one in made])

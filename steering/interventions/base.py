@@ -94,6 +94,11 @@ class Intervention(ABC):
         """Where it acts in this model. Raises SiteError where the model has no such site."""
         return model.sites(list(self.sites or self.home))
 
+    @property
+    def differs_by_row(self) -> bool:
+        """Whether `at_rows` makes a difference."""
+        return isinstance(self.strength, Tensor)
+
     def at_site(self, site: Site) -> "Intervention":
         """The same with the strength of this site only."""
         return self._with(strength=self.strength[site], sites=(site,)) if isinstance(self.strength, Mapping) else self

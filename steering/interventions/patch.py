@@ -82,6 +82,10 @@ class Patch(Intervention):
         )
         model.sites(list(self.sites))
 
+    @property
+    def differs_by_row(self) -> bool:
+        return super().differs_by_row or self.values.ndim == 2
+
     def at_rows(self, rows: Int[Tensor, " batch"], total: int) -> "Intervention":
         chosen = super().at_rows(rows, total)
         if self.values.ndim == 1:
