@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-test
-	for job in forward mixed memory scale generate doses sweep erasure moments; do $(BIN)/python benchmarks/$$job.py || exit 1; done
+	for job in forward mixed memory scale generate doses edits sweep erasure moments; do $(BIN)/python benchmarks/$$job.py || exit 1; done
 	$(BIN)/python benchmarks/page.py
 
 bench-peers: $(VENV)/.installed-test

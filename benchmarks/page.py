@@ -12,7 +12,7 @@ from typing import Any
 from peers.environments import PEERS
 from report import REPORTS, ROOT, table
 
-JOBS = ("forward", "mixed", "memory", "scale", "generate", "doses", "sweep", "erasure", "moments")
+JOBS = ("forward", "mixed", "memory", "scale", "generate", "doses", "edits", "sweep", "erasure", "moments")
 OUT = ROOT / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-JOBS = ("forward", "mixed", "memory", "scale", "generate", "doses", "sweep", "erasure", "moments")
+JOBS = ("forward", "mixed", "memory", "scale", "generate", "doses", "edits", "sweep", "erasure", "moments")
 
 
 @pytest.fixture(autouse=True)

@@ -150,7 +150,7 @@ def test_an_addition_that_adds_nothing(check, llama, monkeypatch):
 
 
 def test_an_addition_to_every_token(check, llama, monkeypatch):
-    monkeypatch.setattr(_Tracker, "_all_in", lambda self, span, width: True)
+    monkeypatch.setattr(_Tracker, "mask", lambda self, span, h: torch.ones(h.shape[:2], dtype=torch.bool))
     assert first(check(llama, "span"), "span").startswith("resid_post.2, tokens outside prompt[-1] ")
 
 
