@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,9 +29,14 @@ def benchmarks(monkeypatch):
 class InProcess:
     """A contestant without a process of its own, which would take seconds to start."""
 
+    # transformers makes models on the meta device for all threads at once: two at a time get into each other's way.
+    alone = threading.Lock()
+
     def __init__(self, name, folder):
-        self.tool, self.pools = importlib.import_module(f"peers.{name}"), ("last", "mean")
-        self.model = self.tool.load(str(folder))
+        self.pools = ("last", "mean")
+        with self.alone:
+            self.tool = importlib.import_module(f"peers.{name}")
+            self.model = self.tool.load(str(folder))
 
     def ready(self):
         return self
