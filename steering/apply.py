@@ -172,6 +172,8 @@ class _Tracker:
                 return new
             acts = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if whole else self.mask(span, h)
             if intervention.when is not None:
+                if self.gates.waits(intervention.when) and not bool(acts.any()):
+                    return h  # a prompt that comes in several passes, and nothing here to act on
                 acts = acts & self.gates.open(intervention.when, len(h)).to(h.device)[:, None]
             return torch.where(acts[..., None], new, h)
 

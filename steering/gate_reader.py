@@ -60,6 +60,10 @@ class GateReader:
 
         return read
 
+    def waits(self, rule: Rule) -> bool:
+        """Whether a prompt that the rule reads has not passed whole."""
+        return any(gate not in self._decided for gate in rule.gates)
+
     def open(self, rule: Rule, batch: int) -> Bool[Tensor, " batch"]:
         """For which rows of the batch a rule holds. Raises SpanError before its prompts have been read."""
         waiting = [gate for gate in rule.gates if gate not in self._decided]

@@ -129,3 +129,23 @@ def test_the_divergence_of_a_text_is_the_mean_over_the_tokens_that_were_generate
                     p = torch.log_softmax(gpt2.hf(input_ids=ids).logits[0, -1], -1)
             each.append(float((p.exp() * (p - q)).sum()))
         assert found[row] == pytest.approx(sum(each) / len(each), rel=1e-3)
+
+
+@pytest.mark.parametrize("span", ["prompt", "prompt[:2]"])
+def test_a_gate_outside_holds_for_every_copy_of_its_row(llama, span):
+    """The prompt is read in one pass, its copies run in another; each follows the row that it is a copy of. The second
+    span has been read whole before there are copies."""
+    texts = [text for text in TEXTS if len(llama.rows([text])[0]) > 2]
+    examples = lens.Examples.from_texts(texts)
+    early = Direction.from_vector(direction(5).vector, "resid_post.0", residual_norm=8.0)
+    acts = lens.collect(llama, texts, sites=["resid_post.0"], span=span, progress=False)
+    middle = float(early.score(acts["resid_post.0"]).median())
+    gate = steering.Gate(early, middle, span=span)
+    opens = gate.opens(llama, texts).tolist()
+    assert True in opens and False in opens and opens != sorted(opens)
+    with steering.apply(llama, Add(direction(6), 2.0, when=gate)):
+        doses = Doses(llama, examples, MEASURE, STRENGTHS, "norm", "prompt[-1]:", progress=False)
+        (tables,) = doses([direction()])
+        for strength in STRENGTHS:
+            alone = steering.effects(llama, examples, MEASURE, Add(direction(), strength), progress=False)
+            assert tables[strength]["value"].tolist() == pytest.approx(alone["value"].tolist(), abs=2e-5)
