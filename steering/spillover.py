@@ -15,7 +15,6 @@ from lens.errors import DataError, SiteError, SpanError, available
 from lens.examples import Examples
 from lens.intervals import FEW_GROUPS
 from lens.model import Model
-from lens.sites import KINDS, Site
 from lens.spans import Span
 from lens.tokens import span_bounds
 from probes.direction import Direction
@@ -27,7 +26,6 @@ from steering.measures import Measure
 from steering.paired import paired
 
 LEVEL = 0.05
-_ORDER: dict[str, int] = {kind: number for number, kind in enumerate(KINDS)}
 
 
 def spillover(
@@ -145,7 +143,7 @@ class _Run:
         steered, n = arms[0].site, len(examples)
         found = {}
         for name, one in probes.items():
-            if _before(one.site, steered):
+            if one.site.depth < steered.depth:
                 reason = f"{one.site} comes before {steered}"
                 found[name] = self._summary(np.full((2, n), np.nan), examples) | {"reason": reason}
         reached = {name: one for name, one in probes.items() if name not in found}
@@ -196,11 +194,6 @@ class _Run:
             "random_high": max(null, default=np.nan),
             "groups": len(set(examples.groups)),
         }
-
-
-def _before(one: Site, other: Site) -> bool:
-    """Whether a forward pass has left one site when it reaches the other."""
-    return (one.layer, _ORDER[one.kind]) < (other.layer, _ORDER[other.kind])
 
 
 def _sharing(
