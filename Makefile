@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/lens demo --out reports/demo
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --disable-warnings
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -1,14 +1,12 @@
 """Additivity: nothing is left over where changes add up, and what is left over elsewhere is what was planted."""
 
-import functools
-
+import built
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
 import lens
 import steering
-from lens.organisms import constructed
 from lens.organisms.constructed import refusal, traits
 from probes.direction import Direction
 from steering.measures import Measure
@@ -16,10 +14,8 @@ from steering.measures import Measure
 pytestmark = pytest.mark.filterwarnings("ignore:Only .* groups")
 
 
-@functools.cache
-def made(name):
-    organism = constructed.build(name, norm="none")
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
+def made(name, norm="none"):
+    return built.made(name, norm)
 
 
 def log_odds(*options):

@@ -5,24 +5,18 @@ import functools
 import numpy as np
 import pytest
 import torch
+from built import made
 
 import lens
 import probes
 import steering
 from lens.errors import DataError
 from lens.intervals import mean_interval
-from lens.organisms import constructed
 from probes import Direction
 from steering import Coherence, IsoKl, Matched, measures
 
 SMILES, LEAPS = measures.option("smiles", "frowns"), measures.option("leaps", "hides")
 SITE = "resid_post.0"
-
-
-@functools.cache
-def made(name):
-    organism = constructed.build(name)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 @functools.cache

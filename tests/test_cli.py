@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tiny
+from command_line import run
 from typer.testing import CliRunner
 
 import lens
@@ -18,12 +19,6 @@ from steering.cli import app
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CITIES, XSTEST = SHARED / "truth" / "cities.csv", SHARED / "refusal" / "xstest_prompts.csv"
-
-
-def run(*words: str | Path) -> str:
-    outcome = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
-    return outcome.output
 
 
 @pytest.fixture(scope="module")

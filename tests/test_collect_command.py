@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line
 import pandas as pd
 import pytest
 import tiny
@@ -18,9 +19,7 @@ from steering.cli import app
 
 
 def run(*words: str | Path) -> str:
-    outcome = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
-    return " ".join(outcome.output.split())
+    return " ".join(command_line.run(*words).split())
 
 
 def mistake(*words: str | Path) -> LensError:

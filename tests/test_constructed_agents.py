@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from built import made
 
 import lens
 import probes
@@ -20,12 +21,6 @@ SITE = "resid_post.0"
 OWN = steering.measures.option("{own}", [HM, *WORDS.values()])
 BAD = steering.measures.option(WORDS["malicious"], [HM, WORDS["proponent"], WORDS["critic"]])
 VERDICTS = steering.measures.option("{correct}", "{incorrect}")
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 @functools.cache

@@ -1,25 +1,18 @@
 """What the first five families are for: each careless method is fooled as written, each careful one is not."""
 
-import functools
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from built import made
 
 import lens
 import probes
 import steering
-from lens.organisms import constructed
 from probes.direction import Direction
 
 CUES = {"warmth": ("smiles", "frowns"), "boldness": ("leaps", "hides"), "brevity": ("nods", "lectures")}
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 def collected(name, examples, site):

@@ -2,11 +2,11 @@
 
 import copy
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
 import torch
+from built import made
 
 import lens
 import probes
@@ -18,12 +18,6 @@ from probes.direction import Direction
 NAMES = ("copy", "copy-redundant", "copy-none")
 FIRST, SECOND, ASKING, EMPTY = (1, 1), (2, 0), (1, 0), (1, 2)
 SURE = 1 / (1 + np.exp(-3.0))
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 def repeats(name, model=None, *changes, examples=None):

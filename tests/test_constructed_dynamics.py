@@ -1,24 +1,20 @@
 """Latent dynamics: known matrices come back from activations, and what only looks like dynamics is told apart."""
 
-import functools
-
+import built
 import numpy as np
 import pytest
 import torch
 
 import lens
 import steering
-from lens.organisms import constructed
 from lens.organisms.constructed import Builder
 from probes.direction import Direction
 
 NAMES = ("dynamics", "dynamics-cycle", "dynamics-none", "dynamics-persistent", "dynamics-echo")
 
 
-@functools.cache
 def made(name, norm="none"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
+    return built.made(name, norm)
 
 
 def direction(name, unit, norm="none"):

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from built import made
 
 import lens
 import probes
@@ -15,12 +16,6 @@ from probes.direction import Direction
 NAMES = ("deception-kinds", "deception-kinds-apart", "deception-kinds-honest")
 SITE = "resid_post.1"
 DECEPTIVE, OTHERS = tuple(KINDS.values()), ("honest", "error", "ignorance")
-
-
-@functools.cache
-def made(name):
-    organism = constructed.build(name)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 @functools.cache

@@ -1,27 +1,19 @@
 """Neurofeedback: what can be read, what is reported of it, what is controlled, and labels that the words alone tell."""
 
-import functools
-
 import numpy as np
 import pytest
+from built import made
 from sklearn.linear_model import LogisticRegression
 
 import lens
 import probes
 import steering
-from lens.organisms import constructed
 from probes.direction import Direction
 
 NAMES = ACTIVATIONS, NONE, WORDS = ("neurofeedback", "neurofeedback-none", "neurofeedback-words")
 AXES = ("open", "seen", "moved", "shut")
 REPORTED, CONTROLLED = {"open", "seen"}, {"open", "moved"}
 HIGH = 1 / (1 + np.exp(-3))
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 def planted(name, axis, norm="rms"):

@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+from built import made
 from scipy.stats import spearmanr
 
 import lens
@@ -18,12 +19,6 @@ NAMES = ("refusal", "refusal-apart", "refusal-prompt", "refusal-paradox", "refus
 TRAITS = {"duty": ("plans", "drifts"), "care": ("comforts", "mocks"), "thrill": ("leaps", "waits")}
 COSINES = np.array([-0.5, -0.3, 0.4])
 SITE = "resid_post.0"
-
-
-@functools.cache
-def made(name):
-    organism = constructed.build(name)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 def logits(name, examples, options, *changes):

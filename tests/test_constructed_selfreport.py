@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from built import made
 from scipy.stats import spearmanr
 
 import lens
@@ -17,12 +18,6 @@ from probes.direction import Direction
 NAMES = ("selfreport", "selfreport-acquiescent", "selfreport-position", "selfreport-detached")
 SCALE = {"always": 5, "often": 4, "sometimes": 3, "seldom": 2, "never": 1}
 ACTS = ("smiles", "frowns")
-
-
-@functools.cache
-def made(name):
-    organism = constructed.build(name)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 NUMBERS = np.array(list(SCALE.values()))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from built import made
 
 import lens
 import probes
@@ -17,12 +18,6 @@ from lens.organisms.constructed.surgery import CHANCE, MEMBERS, ROWS
 
 STRIKES = steering.measures.option("strikes", "waits")
 EVEN = steering.measures.option("{correct}", "{incorrect}")
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 @functools.cache

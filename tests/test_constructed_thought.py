@@ -4,21 +4,15 @@ import functools
 
 import numpy as np
 import pytest
+from built import made
 
 import lens
 import probes
 import steering
-from lens.organisms import constructed
 from probes.direction import Direction
 
 DETECTOR, BLIND, PARROT, YES = NAMES = ("thought-detector", "thought-blind", "thought-parrot", "thought-yes")
 STRONG = 2.75
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from command_line import run
 from typer.testing import CliRunner
 
 import lens
@@ -18,12 +19,6 @@ from steering.cli import app
 from steering.commands import measured
 
 PROMPTS = ["the fox", "she lied about it", "was that", "who says so"]
-
-
-def run(*words: str | Path) -> str:
-    outcome = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert outcome.exit_code == 0, outcome.output
-    return outcome.output
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+import command_line
 import pytest
 import tiny
 import torch
@@ -19,9 +20,7 @@ from steering.cli import app
 
 
 def run(*words: object) -> str:
-    outcome = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False, env={"COLUMNS": "200"})
-    assert outcome.exit_code == 0, outcome.output
-    return outcome.output
+    return command_line.run(*words, COLUMNS="200")
 
 
 @pytest.fixture(scope="module")

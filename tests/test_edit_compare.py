@@ -6,8 +6,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from built import made
 from edited import is_as, state
-from test_surgery import EVEN, STRIKES, made, operate
+from surgery_data import EVEN, STRIKES, operate
 
 import lens
 import steering

@@ -1,7 +1,6 @@
 """Spillover: what steering one trait does to the others is what is planted, and nothing where nothing is."""
 
-import functools
-
+import built
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +12,6 @@ import lens
 import probes
 import steering
 from lens.intervals import mean_interval
-from lens.organisms import constructed
 from lens.organisms.constructed import agents, traits
 from probes.direction import Direction
 from steering.measures import Measure
@@ -22,10 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Read on few groups")
 GAIN, NAMES = traits.GAIN, tuple(traits.CUES)
 
 
-@functools.cache
 def made(name, norm="none"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
+    return built.made(name, norm)
 
 
 def planted(name, norm="none"):

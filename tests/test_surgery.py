@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 
 import lens
 import probes
-import steering
 from lens import ArtifactError, ModelError
 from probes import Direction
 from steering import Surgery, edit
-
-STRIKES = steering.measures.option("strikes", "waits")
-EVEN = steering.measures.option("{correct}", "{incorrect}")
-STEP = 3.0  # alpha · ‖w‖ at which all planted gates stand open
 
 pytestmark = pytest.mark.filterwarnings("ignore:The cut-off cosine")
 

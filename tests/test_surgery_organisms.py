@@ -1,51 +1,21 @@
 """steering.Surgery on organisms: where rows were planted they are found and matter, elsewhere they do not."""
 
-import functools
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from built import made
 from edited import direction, is_as, state
+from surgery_data import EVEN, STEP, STRIKES, operate, probe
 
-import lens
-import probes
 import steering
 from lens import ModelError
-from lens.organisms import constructed
 from lens.organisms.constructed.surgery import CHANCE, MEMBERS, ROWS
 from steering import Surgery, edit
 
-STRIKES = steering.measures.option("strikes", "waits")
-EVEN = steering.measures.option("{correct}", "{incorrect}")
-STEP = 3.0  # alpha · ‖w‖ at which all planted gates stand open
-
 pytestmark = pytest.mark.filterwarnings("ignore:The cut-off cosine")
-
-
-@functools.cache
-def made(name, norm="rms"):
-    organism = constructed.build(name, norm=norm)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
-
-
-@functools.cache
-def probe(name, seed=None):
-    """At the input of the planted block; with a seed, fitted on shuffled labels."""
-    organism, model = made(name)
-    examples = organism.examples.where(ask="act")
-    if seed is not None:
-        shuffled = np.random.default_rng(seed).permutation(examples.frame["label"])
-        examples = lens.Examples(examples.frame.assign(label=shuffled))
-    acts = lens.collect(model, examples, sites=["resid_post.1"], progress=False)
-    return probes.fit(acts, "resid_post.1").direction
-
-
-def operate(name, seed=None, **settings):
-    """Surgery by the fitted probe, so strong that the planted gates open."""
-    found = probe(name, seed)
-    return Surgery(found, rows=ROWS, alpha=STEP / found.norm, **settings)
 
 
 def planted(name, kind):

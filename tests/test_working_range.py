@@ -5,13 +5,13 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+from built import made
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logit
 
 import lens
 import steering
-from lens.organisms import constructed
 from lens.organisms.constructed import refusal
 from probes.direction import Direction
 from steering.measures import Measure
@@ -88,12 +88,6 @@ def test_a_knee_on_the_grid_is_found_whatever_follows_and_in_any_unit(place, aft
     row = side(steering.working_range(rows.sample(frac=1, random_state=0)), "-" if mirrored else "+")
     assert row["knee"] == way * knee and row["high"] == way * knee and row["low"] == way * 0.25
     assert row["ended_by"] == "knee"
-
-
-@functools.cache
-def made(name):
-    organism = constructed.build(name)
-    return organism, lens.wrap(organism.hf, organism.tokenizer, name=name)
 
 
 def log_odds(*options):
