@@ -1,6 +1,6 @@
 """steering: apply, edit and ablate directions; measure what it did."""
 
-from steering import export, measures
+from steering import export, measures, studies
 from steering.additivity import additivity
 from steering.apply import apply
 from steering.checks import CheckReport, check
@@ -61,6 +61,7 @@ __all__ = [
     "measures",
     "spillover",
     "stability",
+    "studies",
     "working_range",
     "writers",
 ]

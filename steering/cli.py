@@ -13,6 +13,7 @@ from steering.commands.check import check
 from steering.commands.dose import dose
 from steering.commands.edit import edit
 from steering.commands.options import console
+from steering.commands.study import app as study
 from steering.commands.sweep import sweep
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for command in (chain.demo, chain.collect, sweep, chain.steer, dose, edit, check):
     app.command()(command)
+app.add_typer(study, name="study")
 app.add_typer(organism.app, name="organism")
 
 

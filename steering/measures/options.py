@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -11,13 +10,11 @@ from jaxtyping import Float
 
 from lens.errors import DataError, available
 from lens.examples import Prompt
-from lens.model import Model
-from lens.tokens import encode
+from steering.answers import AnswerIds
 from steering.measures.base import Measure, Outcome, TableRow, filled
 
 Orders = Literal["reversed", "rotations", "all"]
 _PRINTED = "__options__"
-_Cache = WeakKeyDictionary[Model, dict[tuple[str, str], int]]
 
 
 def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name: str | None = None) -> Measure:
@@ -34,14 +31,13 @@ def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name
     sides = [[text] if isinstance(text, str) else list(text) for text in (positive, negative)]
     if not all(sides):
         raise DataError(f"Both sides need an option; given: {positive!r} against {negative!r}.")
-    caches: _Cache = WeakKeyDictionary()
+    answer_ids = AnswerIds()
 
     def masses(outcome: Outcome) -> Float[np.ndarray, "2 n"]:
         probability = _probabilities(outcome)
         out = np.zeros((2, len(outcome.rows)))
-        cache = caches.setdefault(outcome.model, {})
         for number, row in enumerate(outcome.rows):
-            ids = [{_first_token(outcome.model, row, text, cache) for text in filled(side, row)} for side in sides]
+            ids = [{answer_ids(outcome.model, row["prompt"], text)[0] for text in filled(side, row)} for side in sides]
             if ids[0] & ids[1]:
                 raise DataError(
                     f"Row {number}: options {filled(sides[0], row)} and {filled(sides[1], row)} begin with the same "
@@ -94,22 +90,21 @@ def expected_value(
     options = list(scores)
     if len(options) < 2 or (letters is not None and len(letters) < len(options)):
         raise DataError(f"At least two options, each with a letter; given: {available(options)}; letters: {letters}.")
-    printed = _orders(options, orders)
-    caches: _Cache = WeakKeyDictionary()
+    printed, answer_ids = _orders(options, orders), AnswerIds()
 
     def variants(row: TableRow) -> list[TableRow]:
         assert prompt is not None
         return [row | {"prompt": prompt(row, list(order)), _PRINTED: list(order)} for order in printed]
 
     def ids(outcome: Outcome, number: int) -> list[int]:
-        row, cache = outcome.rows[number], caches.setdefault(outcome.model, {})
+        row = outcome.rows[number]
         if prompt is not None and _PRINTED not in row:
             raise DataError(
                 f"Row {number}: this measure asks several prompts a row; give it the rows of measure.asked."
             )
         places = {option: place for place, option in enumerate(row.get(_PRINTED, options))}
         answers = [option if letters is None else letters[places[option]] for option in options]
-        found = [_first_token(outcome.model, row, answer, cache) for answer in answers]
+        found = [answer_ids(outcome.model, row["prompt"], answer)[0] for answer in answers]
         if len(set(found)) < len(found):
             raise DataError(f"Row {number}: of the options {answers}, two begin with the same token.")
         return found
@@ -153,12 +148,3 @@ def _sign(row: TableRow, key: str, number: int) -> int:
     if key not in row or row[key] not in (1, -1):
         raise DataError(f"Row {number}: the key {key!r} is {row.get(key)!r}; it is 1, or −1 for a reverse-keyed item.")
     return int(row[key])
-
-
-def _first_token(model: Model, row: TableRow, answer: str, cache: dict[tuple[str, str], int]) -> int:
-    prompt = row["prompt"]
-    ending = prompt[-20:] if isinstance(prompt, str) else str(prompt[-1])
-    if (ending, answer) not in cache:
-        encoded = encode(model.tokenizer, prompt, answer)
-        cache[ending, answer] = encoded.ids[encoded.prompt_length]
-    return cache[ending, answer]

@@ -1,0 +1,12 @@
+"""The commands `lens study NAME`: one for each study."""
+
+import typer
+
+from steering.commands.study.self_knowledge import self_knowledge
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Studies of what a model knows and controls of itself; each prints what it shows, beside its nulls.",
+)
+for command in (self_knowledge,):
+    app.command()(command)
