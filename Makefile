@@ -33,6 +33,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/organisms.py
 	$(BIN)/python docs/detection.py
 	$(BIN)/python docs/steering_page.py
+	$(BIN)/python docs/study_pages.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

@@ -140,7 +140,7 @@ def asked(count: int, seed: int, *, chat: bool = False) -> lens.Examples:
     rng = np.random.default_rng(seed)
     words = ["the", "quick", "brown", "fox", "she", "lied", "about", "money", "was", "that"]
     texts = [" ".join(rng.choice(words, 6)) for _ in range(count)]
-    answers = [rng.permutation([" yes", " no", " maybe"]).tolist() for _ in texts]
+    answers = [rng.permutation([" yes", " no"]).tolist() for _ in texts]
     prompts = [[{"role": "user", "content": text}] for text in texts] if chat else texts
     frame = pd.DataFrame(
         {
@@ -240,8 +240,8 @@ def test_bad_questions_are_told_before_anything_runs(llama, models):
     with pytest.raises(DataError, match="need a column 'right'; available: prompt"):
         self_knowledge.run(llama, lens.Examples.from_texts(["a", "b"]))
     frame = rows.frame.copy()
-    frame.at[3, "wrong"] = [" no"]
-    with pytest.raises(DataError, match="Row 3 has 1 wrong answers; each needs as many as row 0: 2"):
+    frame.at[3, "wrong"] = [" no", " maybe"]
+    with pytest.raises(DataError, match="Row 3 has 2 wrong answers; each needs as many as row 0: 1"):
         self_knowledge.run(llama, lens.Examples(frame))
     frame = rows.frame.assign(right=[None, *rows.frame["right"][1:]])
     with pytest.raises(DataError, match=r"Row 0: the right answer is (None|nan)"):
@@ -249,6 +249,8 @@ def test_bad_questions_are_told_before_anything_runs(llama, models):
     one_sided = rows.frame.assign(wrong=[[" quick brown fox"]] * 30, right=" yes")
     with pytest.raises(DataError, match="knows 100% of the questions"):
         self_knowledge.run(llama, lens.Examples(one_sided), progress=False)
+    with pytest.raises(DataError, match=r"groups hold questions that are (not )?known; 15 folds need"):
+        self_knowledge.run(llama, rows.select(np.arange(20)), folds=15, progress=False)
     with pytest.raises(DataError, match="shots need as many questions of other groups"):
         self_knowledge.run(llama, lens.Examples(rows.frame), shots=40, progress=False)
 

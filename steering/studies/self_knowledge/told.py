@@ -43,6 +43,14 @@ class Told:
                 f"{self.study.model.name} knows {tracking.is_known(known).mean():.0%} of the questions (P(right) above "
                 "a half): with all of one kind there is nothing to tell apart. Give questions of which it knows some."
             )
+        labels = tracking.is_known(known)
+        for value, what in ((1, "known"), (0, "not known")):
+            count = len(set(self.groups[labels == value]))
+            if count < self.study.folds:
+                raise DataError(
+                    f"{count} groups hold questions that are {what}; {self.study.folds} folds need as many of each. "
+                    "Give more questions, or fewer folds."
+                )
         masses = {"mass": "the answers", "stated_mass": "what states its confidence"}
         if self.study.questions.spoken == "unsure":
             masses = {"stated_mass": "the answers"}
