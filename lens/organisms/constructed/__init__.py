@@ -25,6 +25,7 @@ from lens.organisms.constructed import (
     evaluation,
     knowing,
     neurofeedback,
+    prediction,
     refusal,
     scenes,
     selfreport,
@@ -56,6 +57,7 @@ _MODULES = (
     neurofeedback,
     dynamics,
     knowing,
+    prediction,
 )
 _FAMILIES = {name: family for family in _MODULES for name in family.WHAT}
 

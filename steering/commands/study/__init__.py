@@ -3,10 +3,11 @@
 import typer
 
 from steering.commands.study.self_knowledge import self_knowledge
+from steering.commands.study.self_prediction import self_prediction
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Studies of what a model knows and controls of itself; each prints what it shows, beside its nulls.",
 )
-for command in (self_knowledge,):
+for command in (self_knowledge, self_prediction):
     app.command()(command)
