@@ -16,7 +16,7 @@ from steering.studies.result import Claim, Figured, Result
 
 __all__ = ["Claim", "Figured", "Result", "about", "get", "names"]
 
-NAMES = ("self_knowledge", "self_prediction")
+NAMES = ("injected_thoughts", "neurofeedback", "self_knowledge", "self_prediction")
 
 
 def names() -> list[str]:
