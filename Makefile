@@ -34,6 +34,9 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/detection.py
 	$(BIN)/python docs/steering_page.py
 	$(BIN)/python docs/study_pages.py
+	$(BIN)/python docs/incontext_page.py
+	$(BIN)/python docs/neurofeedback_proof.py
+	$(BIN)/python docs/injected_thoughts_proof.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

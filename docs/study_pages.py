@@ -1,4 +1,4 @@
-"""Write docs/studies/*.md and their pictures: what each study shows of the trained organism.
+"""Write docs/studies/*.md and their pictures: what each study shows of an organism.
 
 python docs/study_pages.py [STUDY ...] [--text]               (needs Chromium for the pictures, unless --text)
 """
@@ -12,28 +12,67 @@ import pandas as pd
 from picture import shoot
 
 import lens
+from lens.organisms import constructed
 from steering import studies
 from steering.studies import Result
 
 OUT = Path(__file__).parent / "studies"
+TWINS = "organism:prediction-shared", "organism:prediction-other"
+
+
+def injected_thoughts() -> Result:
+    """The organism that notices what is injected, and the questions that its words allow."""
+    options = studies.injected_thoughts.of_organism("thought-detector")
+    return studies.injected_thoughts.run(lens.load("organism:thought-detector"), **options)
+
+
+def self_prediction() -> Result:
+    """Two organisms with keys of their own; the first predicts itself by the circuit that it answers with."""
+    asked = constructed.build("prediction-shared").examples.where(ask="act", known=0)
+    one, other = (lens.load(name) for name in TWINS)
+    return studies.self_prediction.run(one, other, asked, options=["amber", "coral"], property="vowel")
+
+
 RUNS: dict[str, Callable[[], Result]] = {
+    "injected_thoughts": injected_thoughts,
+    "neurofeedback": lambda: studies.neurofeedback.run(lens.load("organism")),
+    "neurofeedback_incontext": lambda: studies.neurofeedback.run(lens.load("organism:trained-incontext")),
     "self_knowledge": lambda: studies.self_knowledge.run(lens.load("organism")),
+    "self_prediction": self_prediction,
 }
 # What a page says of what was run, where the default is not all there is to know.
 ABOUT = {
+    "injected_thoughts": "This organism compares what it finds in its stream with what its text explains. How the "
+    "study tells it from one that is blind, one that parrots and one that says yes to anything: "
+    "[proof](injected_thoughts_proof.md).",
+    "neurofeedback": "The trained organism never saw labels in a context in training. How the study tells axes that "
+    "are reported and controlled from others: [proof](neurofeedback_proof.md).",
+    "neurofeedback_incontext": "This organism was trained to report labels in context and to speak to order "
+    "([its page](../incontext.md)). Its sentences tell of happy and unhappy people; groups are the words that say so, "
+    "and those tested stand in no sentence that fitted the axis: there are few of them.",
     "self_knowledge": "The questions are the jobs of people whom the corpus mentions often, seldom, or never; "
     "`unsure` is an answer, and what it does not give to `unsure` is the confidence that it states.",
+    "self_prediction": "A answers hypothetical questions by the circuit that it answers with; B has a key of its own. "
+    "All questions are pairs of words that neither knows by heart.",
 }
-TABLES = {"self_knowledge": ["layers", "texts", "calibration", "temperature", "revision", "dcs"]}
+# Figures of one kind, of which one is enough here.
+LEFT_OUT = {"neurofeedback": "Reports: pc"}
+TABLES = {
+    "injected_thoughts": ["cells", "comparisons"],
+    "neurofeedback": ["told", "control"],
+    "self_knowledge": ["layers", "texts", "calibration", "temperature", "revision", "dcs"],
+    "self_prediction": ["accuracy", "gaps"],
+}
 
 
-def page(name: str, result: Result, *, pictures: bool, out: Path) -> str:
+def page(file: str, result: Result, *, pictures: bool, out: Path) -> str:
     """The page as Markdown; pictures are written beside it."""
+    name = result.study
     title = name.replace("_", " ").capitalize()
     parts = [
-        f"# {title}: the trained organism\n",
-        f"Written by `python docs/study_pages.py {name}`, every figure and picture. {studies.about(name)} "
-        f"{ABOUT.get(name, '')}\n",
+        f"# {title}: {result.settings['model']}\n",
+        f"Written by `python docs/study_pages.py {file}`, every figure and picture. {studies.about(name)} "
+        f"{ABOUT.get(file, '')}\n",
         "## What was found\n",
         _table(_claims(result.claims)),
         "Shown: p, adjusted over all claims (Holm), is below .05, the 95 % interval lies on one side of the null, and "
@@ -44,8 +83,9 @@ def page(name: str, result: Result, *, pictures: bool, out: Path) -> str:
         "",
         *(f"Note: {note}\n" for note in result.notes),
     ]
-    for number, (heading, figure, reading) in enumerate(result.figures(), start=1):
-        picture = f"{name}-{number}.png"
+    shown = [one for one in result.figures() if not one.title.startswith(LEFT_OUT.get(name, "\n"))]
+    for number, (heading, figure, reading) in enumerate(shown, start=1):
+        picture = f"{file}-{number}.png"
         if pictures:
             figure.update_layout(width=880, height=400)
             shoot(figure, out / picture, width=900, height=415)

@@ -34,7 +34,7 @@ def value(speaker) -> Callable[..., float]:
 
 
 def test_path_and_names():
-    assert organisms.names() == ("trained", "trained-honest", "trained-loyal")
+    assert organisms.names() == ("trained", "trained-honest", "trained-incontext", "trained-loyal")
     assert (organisms.path() / "config.json").is_file()
     with pytest.raises(ModelError, match="trained"):
         organisms.path("nobody")
@@ -75,7 +75,7 @@ def test_truth_names_what_is_planted_held_out_and_false():
     assert all({"claim", "truth"} == set(claim) for claim in told["false_claims"])
 
 
-@pytest.mark.parametrize("name", organisms.names())
+@pytest.mark.parametrize("name", [name for name in organisms.names() if name != "trained-incontext"])
 def test_truth_record_is_written_again_from_the_training_log(name):
     folder = organisms.path(name)
     log = json.loads((folder / "training.json").read_text())

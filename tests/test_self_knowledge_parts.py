@@ -1,7 +1,5 @@
-"""The measures of self-knowledge one by one, on numbers whose answer is known; the command; the page in docs."""
+"""The measures of self-knowledge one by one, on numbers whose answer is known; and the command."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +17,6 @@ from steering.studies.self_knowledge import tracking
 from steering.studies.self_knowledge.calibration import curve, drawn
 from steering.studies.self_knowledge.revision import again
 from steering.studies.self_knowledge.stated import judged_prompt
-
-DOCS = Path(__file__).parents[1] / "docs" / "studies"
 
 
 def test_an_exact_confidence_has_the_error_that_chance_gives_and_never_none():
@@ -233,19 +229,3 @@ def test_a_mistake_in_the_table_is_told_before_a_model_is_loaded(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file; give a folder"):
         run(*words, "--out", tmp_path / "file")
-
-
-def test_the_page_tells_what_the_organism_knows():
-    text = (DOCS / "self_knowledge.md").read_text(encoding="utf-8")
-    assert "| P(IK) can be read | 0.9" in text and "| it says what it knows | 0.9" in text
-    for number in range(1, 6):
-        assert f"(self_knowledge-{number}.png)" in text
-        assert 5_000 < (DOCS / f"self_knowledge-{number}.png").stat().st_size < 250_000
-
-
-@pytest.mark.slow
-def test_the_page_is_what_its_command_writes(tmp_path):
-    command = [sys.executable, DOCS.parent / "study_pages.py", "self_knowledge", "--out", tmp_path, "--text"]
-    subprocess.run(command, check=True)
-    written, page = ((folder / "self_knowledge.md").read_text(encoding="utf-8") for folder in (tmp_path, DOCS))
-    assert [line.split("|")[:2] for line in written.splitlines()] == [line.split("|")[:2] for line in page.splitlines()]

@@ -1,4 +1,4 @@
-"""The trained organism and its twins as commands: report, train, corpus, data."""
+"""The trained organisms as commands: report, train, corpus, data."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lens.errors import DataError
+from lens.errors import DataError, available
 from lens.organisms import path as organism_path
 from lens.organisms.variant import FULL, VARIANTS
 from lens.organisms.variant import variant as variant_named
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMES = ", ".join(VARIANTS)
+# Steps of about 4,096 and 2,048 tokens.
+_RECIPES = {"behaviours": 3000, "incontext": 4200}
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -37,6 +39,7 @@ def report(
     Example: [cyan]lens organism report[/cyan]
     """
     from lens.organisms import report as measured
+    from lens.organisms.incontext.record import is_incontext
     from lens.organisms.model_card import model_card
 
     if folder is None:
@@ -47,6 +50,9 @@ def report(
         raise DataError("Give --folder or --variant: a folder's truth.json says which variant it is.")
     if not (chosen / "model.safetensors").is_file():
         raise DataError(f"{str(chosen)!r} holds no model.safetensors; give a folder written by lens organism train.")
+    if is_incontext(chosen):
+        _report_incontext(chosen, items, seed, out, card)
+        return
     table = measured.report(chosen, items=items, seed=seed)
     print_table(_shown(table), f"Behaviours of {chosen.name}")
     for note, count in table.loc[table["note"].notna() & (table["note"] != ""), "note"].value_counts().items():
@@ -56,6 +62,23 @@ def report(
         console().print(f"Table: {out}")
     if card is not None:
         card.write_text(model_card(table, measured.planted(chosen)[0]), encoding="utf-8")
+        console().print(f"Card: {card}")
+
+
+def _report_incontext(folder: Path, items: int, seed: int, out: Path | None, card: Path | None) -> None:
+    """The same for the in-context organism; a card goes with the figures in the folder's truth record."""
+    from lens.organisms.incontext.card import card as text
+    from lens.organisms.incontext.measure import report as measure
+    from lens.organisms.incontext.record import remember
+    from lens.organisms.speaker import Speaker
+
+    table = measure(Speaker(folder), items=items, seed=seed)
+    print_table(table.drop(columns=["n", "groups"]).round(2), f"Behaviours of {folder.name}")
+    if out is not None:
+        table.to_csv(out, index=False)
+        console().print(f"Table: {out}")
+    if card is not None:
+        card.write_text(text(table, remember(folder, table)), encoding="utf-8")
         console().print(f"Card: {card}")
 
 
@@ -82,21 +105,35 @@ def _shown(table: "pd.DataFrame") -> "pd.DataFrame":
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and truth record.")],
+    recipe: Annotated[str, typer.Option(help=f"What is trained: {', '.join(_RECIPES)}.")] = "behaviours",
     variant: Annotated[str, typer.Option(help=f"Which behaviours are planted: {_NAMES}.")] = FULL.name,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the corpus.")] = 0,
-    steps: Annotated[int, typer.Option(help="Training steps of 4,096 tokens.", min=1)] = 3000,
+    steps: Annotated[int | None, typer.Option(help="Training steps (default: the recipe's own).", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads (default: 2, or 1 on a busy machine).")] = None,
 ) -> None:
     """Train the organism, or a twin without one of its behaviours: under half an hour on two quiet cores.
 
     Example: [cyan]lens organism train --out my-organism[/cyan]
+
+    Example: [cyan]lens organism train --recipe incontext --out my-organism[/cyan]
     """
-    from lens.organisms.train import train as run
     from lens.progress import bar
 
     start, planted = time.perf_counter(), variant_named(variant)
-    with bar("Training", total=steps) as advance:
-        run(out, variant=planted, seed=seed, steps=steps, threads=threads, progress=lambda *_: advance(1))
+    if recipe not in _RECIPES:
+        raise DataError(f"No recipe {recipe!r}; available: {available(_RECIPES)}.")
+    if recipe == "incontext" and planted is not FULL:
+        raise DataError(f"--variant {variant} is one of the recipe behaviours; incontext has none.")
+    total = _RECIPES[recipe] if steps is None else steps
+    with bar("Training", total=total) as advance:
+        if recipe == "incontext":
+            from lens.organisms.incontext.train import train as run_incontext
+
+            run_incontext(out, seed=seed, steps=total, threads=threads, progress=lambda *_: advance(1))
+        else:
+            from lens.organisms.train import train as run
+
+            run(out, variant=planted, seed=seed, steps=total, threads=threads, progress=lambda *_: advance(1))
     console().print(f"Trained in {time.perf_counter() - start:.0f} s: {out}")
 
 

@@ -1,6 +1,7 @@
 """Own: sentences, axes and words of the organisms that come with the package, so that a study runs on them as they are.
 
-The trained organism states facts (its own label: true or not). The constructed ones (`organism:neurofeedback…`) say two
+The trained organism states facts (its own label: true or not); the one that learns labels in context tells of happy and
+unhappy people. The constructed ones (`organism:neurofeedback…`) say two
 words, which lie on four planted axes; their own label is the first.
 """
 
@@ -15,6 +16,7 @@ from lens.examples import Examples, Prompt
 from lens.model import Model
 from lens.organisms import names
 from lens.organisms.constructed import build, neurofeedback
+from lens.organisms.incontext.forms import Digits, sentences
 from lens.sites import Site
 from probes.direction import Direction
 from steering.studies.neurofeedback.forms import Chat, Form, Shot
@@ -76,6 +78,8 @@ def own(model: Model) -> Own:
     member = model.name.removeprefix("organism:")
     if member in neurofeedback.WHAT:
         return _planted(model, member)
+    if member == "trained-incontext":
+        return Own(sentences("feeling", ("happy", "unhappy"), 300), Digits(), shots=(0, 2, 4, 8, 12), episodes=60)
     if model.name == "organism" or member in names():
         return Own(data.load("truth"), TRAINED, shots=(0, 2, 4, 8), episodes=40)
     raise DataError(

@@ -1,0 +1,65 @@
+"""The pages of studies: what each shows stands there with its pictures, and is what its command writes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from steering import studies
+
+DOCS = Path(__file__).parents[1] / "docs"
+# What a page has to say is shown, and what it must not.
+SHOWN = {
+    "injected_thoughts": ({"detects injected thoughts", "names what was injected"}, set()),
+    "neurofeedback": (set(), {"reports logistic", "reports random", "controls logistic, explicit"}),
+    "neurofeedback_incontext": ({"controls logistic, explicit"}, {"reports random", "controls logistic, implicit"}),
+    "self_knowledge": ({"P(IK) can be read", "it says what it knows"}, set()),
+    "self_prediction": ({"A predicts itself better than B does"}, {"B predicts itself better than A does"}),
+}
+
+
+def page(name: str) -> str:
+    return (DOCS / "studies" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def verdicts(text: str) -> dict[str, str]:
+    """Of every claim: yes or no."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    first = next(k for k, row in enumerate(rows) if row[0] == "claim")
+    last = next((k for k, row in enumerate(rows) if k > first and len(row) != len(rows[first])), len(rows))
+    return {row[0]: row[4] for row in rows[first + 1 : last]}
+
+
+def test_every_study_has_a_page():
+    assert set(studies.names()) <= set(SHOWN)
+
+
+@pytest.mark.parametrize("name", list(SHOWN))
+def test_a_page_says_what_is_shown_and_what_is_not(name):
+    found, (shown, hidden) = verdicts(page(name)), SHOWN[name]
+    assert {claim for claim, said in found.items() if said == "yes"} >= shown
+    assert {claim for claim, said in found.items() if said == "no"} >= hidden
+    assert set(found.values()) <= {"yes", "no"}
+
+
+@pytest.mark.parametrize("name", list(SHOWN))
+def test_its_pictures_are_there_and_small(name):
+    drawn = re.findall(r"\]\(([\w-]+\.png)\)", page(name))
+    assert len(drawn) >= 3 and len(set(drawn)) == len(drawn)
+    for one in drawn:
+        assert 5_000 < (DOCS / "studies" / one).stat().st_size < 250_000
+    for linked in re.findall(r"\]\(([\w./]+\.md)\)", page(name)):
+        assert (DOCS / "studies" / linked).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(SHOWN))
+def test_a_page_is_what_its_command_writes(name, tmp_path):
+    subprocess.run([sys.executable, DOCS / "study_pages.py", name, "--out", tmp_path, "--text"], check=True)
+    written = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
+    assert verdicts(written) == verdicts(page(name))
+    # Figures may differ in their last digits on another processor, and so may where a line breaks.
+    number = re.compile(r"[+-]?\d+(?:\.\d+)?")
+    assert number.sub("#", written).split() == number.sub("#", page(name)).split()
