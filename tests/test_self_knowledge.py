@@ -162,6 +162,23 @@ def test_a_random_model_runs_through_and_shows_nothing(models, family):
     assert {"layers", "texts", "calibration", "curve", "revision"} <= set(result.tables)
 
 
+@pytest.mark.parametrize(("shift", "shown"), [(0.3, True), (0.0, False), (-0.3, False)])
+def test_only_a_higher_p_true_of_right_answers_counts(llama, monkeypatch, shift, shown):
+    from steering.studies.self_knowledge import told
+
+    def said(model, questions, **options):
+        right = np.tile([1, 0], len(questions))
+        noise = np.random.default_rng(0).uniform(0.3, 0.7, len(right))
+        table = pd.DataFrame({"question": np.repeat(np.arange(len(questions)), 2), "right": right})
+        return table.assign(p_true=np.clip(noise + shift * (right - 0.5), 0, 1)), None
+
+    monkeypatch.setattr(told, "p_true", said)
+    monkeypatch.setattr(self_knowledge.Study, "check", lambda self: None)
+    result = self_knowledge.run(llama, asked(48, 0), shots=0, again=False, progress=False)
+    assert result.shows("it tells right answers from wrong ones") == shown
+    assert result.row("it tells right answers from wrong ones")["p"] < 0.05 or shift == 0
+
+
 def test_a_chat_model_is_asked_in_chat():
     hf, _ = tiny.hugging_face("llama")
     hf.config.max_position_embeddings = 1024
@@ -243,6 +260,8 @@ def test_bad_questions_are_told_before_anything_runs(llama, models):
     frame.at[3, "wrong"] = [" no", " maybe"]
     with pytest.raises(DataError, match="Row 3 has 2 wrong answers; each needs as many as row 0: 1"):
         self_knowledge.run(llama, lens.Examples(frame))
+    with pytest.raises(DataError, match="one has to be 'plain'; given: hint"):
+        self_knowledge.run(llama, lens.Examples(rows.frame.assign(context="hint")))
     frame = rows.frame.assign(right=[None, *rows.frame["right"][1:]])
     with pytest.raises(DataError, match=r"Row 0: the right answer is (None|nan)"):
         self_knowledge.run(llama, lens.Examples(frame))

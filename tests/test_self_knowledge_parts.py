@@ -226,6 +226,8 @@ def test_a_mistake_in_the_table_is_told_before_a_model_is_loaded(tmp_path):
     words = ["study", "self-knowledge", "-m", tmp_path / "no-model", "-d", data, "--text", "question"]
     with pytest.raises(DataError, match="need a column 'right'; available: question"):
         run(*words)
+    with pytest.raises(DataError, match="Give --data with questions"):
+        run("study", "self-knowledge", "-m", tmp_path / "no-model")
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file; give a folder"):
         run(*words, "--out", tmp_path / "file")

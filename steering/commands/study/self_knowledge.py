@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lens.errors import DataError
 from steering.commands.options import (
     DeviceOption,
     DtypeOption,
@@ -57,6 +58,8 @@ def self_knowledge(
     from steering.studies import self_knowledge as study
 
     check_out(out)
+    if data is None and model != "organism":
+        raise DataError("Give --data with questions: columns right and wrong beside the prompt; see --help.")
     questions = None if data is None else Rows(data, text, group=group, where=where).load()
     if questions is not None:
         study.Questions.of(questions)

@@ -16,6 +16,8 @@ from steering.studies.ask import Answers, ask
 Spoken = Literal["sure", "unsure", "asked"]
 SURE = "Do you know the answer to this question? Reply with one word, yes or no."
 YES_NO = ("yes", "no")
+# The context of rows without help.
+PLAIN = "plain"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ class Questions:
                 raise DataError(f"Row {number}: the right answer is {right!r:.60}; it is a text.")
             if not wrong or len(wrong) != first:
                 raise DataError(f"Row {number} has {len(wrong)} wrong answers; each needs as many as row 0: {first}.")
+        if "context" in frame and PLAIN not in set(frame["context"]):
+            raise DataError(f"Of the contexts, one has to be {PLAIN!r}; given: {available(frame['context'].unique())}.")
         return cls(Examples(frame))
 
     def __len__(self) -> int:

@@ -16,12 +16,10 @@ from probes.folds import grouped_folds
 from steering.studies.ask import ask
 from steering.studies.result import settings_of
 from steering.studies.self_knowledge import pik
-from steering.studies.self_knowledge.questions import Questions
+from steering.studies.self_knowledge.questions import PLAIN, Questions
 from steering.studies.self_knowledge.revision import again
 from steering.studies.self_knowledge.stated import verdict_prompts
 from steering.studies.self_knowledge.tracking import is_known
-
-PLAIN = "plain"
 
 
 @dataclass(frozen=True, eq=False)

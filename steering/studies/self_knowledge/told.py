@@ -15,9 +15,10 @@ from steering.studies.result import Claim, Result, judged
 from steering.studies.self_knowledge import pik, tracking
 from steering.studies.self_knowledge.abstention import dcs
 from steering.studies.self_knowledge.calibration import calibrated
+from steering.studies.self_knowledge.questions import PLAIN
 from steering.studies.self_knowledge.revision import revised, revision
 from steering.studies.self_knowledge.stated import p_true
-from steering.studies.self_knowledge.study import PLAIN, Study
+from steering.studies.self_knowledge.study import Study
 
 LITTLE = 0.5
 
@@ -256,7 +257,9 @@ class Told:
         wide = table.pivot(index="question", columns="right", values="p_true")
         change = (wide[1] - wide[0]).to_numpy(dtype=float)
         found["p"] = paired(change, self.groups, seed=study.seed)["p"]
-        yield self._claim("it tells right answers from wrong ones", found, "P(True) is higher for right answers.")
+        reading = "P(True) is higher for right answers."
+        # The test is of any difference: the other way round, it takes wrong answers for right ones.
+        yield self._claim("it tells right answers from wrong ones", found, reading, gate=found["auroc"] > 0.5)
 
     def _revised(self) -> None:
         """CL, CS and RSS, always together."""
