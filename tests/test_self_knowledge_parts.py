@@ -1,5 +1,6 @@
 """The measures of self-knowledge one by one, on numbers whose answer is known; and the command."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ from scipy import special
 import lens
 from lens import DataError
 from steering.studies import self_knowledge
+from steering.studies.ask import Answers
 from steering.studies.self_knowledge import calibration as calibration_
 from steering.studies.self_knowledge import tracking
-from steering.studies.self_knowledge.calibration import curve, drawn
-from steering.studies.self_knowledge.revision import again
+from steering.studies.self_knowledge.calibration import _half, calibrated, curve, drawn
+from steering.studies.self_knowledge.revision import again, revised
 from steering.studies.self_knowledge.stated import judged_prompt
+
+# The package's function of this name hides the module.
+revision_ = sys.modules["steering.studies.self_knowledge.revision"]
 
 
 def test_an_exact_confidence_has_the_error_that_chance_gives_and_never_none():
@@ -231,3 +236,33 @@ def test_a_mistake_in_the_table_is_told_before_a_model_is_loaded(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file; give a folder"):
         run(*words, "--out", tmp_path / "file")
+
+
+def test_a_temperature_is_mended_on_other_groups_than_it_was_fitted_on():
+    """Halves that state with different temperatures: each is mended by that of the other, and stays wrong."""
+    known, groups = np.random.default_rng(3).uniform(0.05, 0.95, 400), np.arange(400).astype(str)
+    first = _half(groups, 0)
+    stated = special.expit(np.where(first, 0.4, 2.5) * special.logit(known))
+    tables, notes = calibrated(stated, known, known, groups, seed=0)
+    assert tables["temperature"]["temperature"].tolist()[1:] == pytest.approx([0.4, 2.5], rel=1e-3) and not notes
+    errors = tables["calibration"].set_index("confidence")["ece"]
+    assert errors["stated, mended"] > 0.1 > errors["P(IK) probe"]
+    assert set(tables["curve"]["confidence"]) == {"P(IK) probe", "stated", "stated, mended"}
+
+
+def test_every_first_answer_is_forced_and_weighted_by_how_likely_it_was(llama, monkeypatch):
+    asked = []
+
+    def ask(model, prompts, options, **more):
+        asked.extend(prompts)
+        # Right again: .9 after the right answer, .2 and .6 after the two wrong ones.
+        p = np.tile([0.9, 0.2, 0.6], len(prompts) // 3)
+        return Answers(np.log(np.stack([p, (1 - p) / 2, (1 - p) / 2], axis=1)), "next token")
+
+    monkeypatch.setattr(revision_, "ask", ask)
+    rows = lens.Examples(pd.DataFrame({"prompt": ["who ?", "what ?"], "right": ["a", "b"], "wrong": ["c|d", "e|f"]}))
+    first = np.array([[0.5, 0.4, 0.1], [0.2, 0.2, 0.6]])
+    table = revised(llama, self_knowledge.Questions.of(rows), first)
+    assert asked == [f"{q} {a}\n{q}" for q, few in (("who ?", "acd"), ("what ?", "bef")) for a in few]
+    np.testing.assert_allclose(table["q"], [0.9, 0.9])
+    np.testing.assert_allclose(table["r"], [(0.4 * 0.2 + 0.1 * 0.6) / 0.5, (0.2 * 0.2 + 0.6 * 0.6) / 0.8])
