@@ -67,20 +67,20 @@ def test_where_nothing_goes_with_it_there_is_no_temperature():
         self_knowledge.temperature_fit(1 - p, p)
 
 
-def revised(p, q, r):
+def scored(p, q, r):
     table = pd.DataFrame({"p": p, "q": q, "r": r})
     return self_knowledge.revision(table, np.arange(len(table))).set_index("score")
 
 
 def test_revision_tells_stubbornness_from_noise_only_by_all_three():
     p = np.random.default_rng(0).uniform(0.2, 0.9, 60)
-    stubborn, redrawn, oracle = revised(p, 1.0, 0.0), revised(p, p.mean(), p.mean()), revised(p, 1.0, 1.0)
+    stubborn, redrawn, oracle = scored(p, 1.0, 0.0), scored(p, p.mean(), p.mean()), scored(p, 1.0, 1.0)
     assert stubborn["value"][["CL", "CS", "RSS"]].tolist() == pytest.approx([1.0, 0.0, 0.5])
     assert redrawn["value"][["CL", "CS", "RSS"]].tolist() == pytest.approx([p.mean(), p.mean(), 0.5])
     assert oracle["value"]["RSS"] > 1
     a = p.mean()
-    assert revised(p, a, 0.0)["value"]["RSS"] == pytest.approx(0, abs=1e-9)
-    assert revised(p, 1.0, a)["value"]["RSS"] == pytest.approx(1)
+    assert scored(p, a, 0.0)["value"]["RSS"] == pytest.approx(0, abs=1e-9)
+    assert scored(p, 1.0, a)["value"]["RSS"] == pytest.approx(1)
     assert (stubborn["low"] <= stubborn["value"] + 1e-9).all() and (stubborn["value"] <= stubborn["high"] + 1e-9).all()
 
 
@@ -104,6 +104,8 @@ def test_dcs_rises_only_where_abstention_follows_what_is_not_known():
     at_random = self_knowledge.dcs(share(rng.permutation(np.where(knows, 0.0, 0.9))), groups).set_index("score")
     assert tracking_["DCS"] > never["DCS"] + 0.2 > never["DCS"] > at_random["value"]["DCS"] - 0.2
     assert never["DCS"] == pytest.approx((2 * right - 1).mean()) and never["abstention"] == 0
+    unsure = np.where(knows, 0.0, 0.9)
+    assert tracking_["DCS"] == pytest.approx(((2 * right - 1) * (1 - unsure) ** 2).mean())
     assert tracking_["abstention"] == pytest.approx(at_random["value"]["abstention"])
     assert never["Brier"] == pytest.approx(((1 - right) ** 2).mean())
     with pytest.raises(DataError, match="three columns or more; given: 2"):
