@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from asked import asked
 from built import made
 
 import lens
-from lens import ArtifactError, DataError, ModelError
+from lens import ArtifactError
 from lens.organisms import constructed
 from lens.organisms.constructed.knowing import OFFSET, TEMPERATURE
 from steering.studies import Result, self_knowledge
@@ -135,31 +136,36 @@ def test_the_trained_organism_knows_what_it_knows_before_it_answers():
     assert 0.1 < dcs["DCS"] < 0.3 and 0.5 < dcs["abstention"] < 0.7
 
 
-def asked(count: int, seed: int, *, chat: bool = False) -> lens.Examples:
-    """Questions in the words of the tiny models, with answers at random."""
-    rng = np.random.default_rng(seed)
-    words = ["the", "quick", "brown", "fox", "she", "lied", "about", "money", "was", "that"]
-    texts = [" ".join(rng.choice(words, 6)) for _ in range(count)]
-    answers = [rng.permutation([" yes", " no"]).tolist() for _ in texts]
-    prompts = [[{"role": "user", "content": text}] for text in texts] if chat else texts
-    frame = pd.DataFrame(
-        {
-            "prompt": prompts,
-            "right": [few[0] for few in answers],
-            "wrong": [few[1:] for few in answers],
-            "group": range(count),
-            "sure": [f"{text} that was" for text in texts],
-        }
-    )
-    return lens.Examples(frame.drop(columns="sure") if chat else frame)
-
-
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
 def test_a_random_model_runs_through_and_shows_nothing(models, family):
     result = self_knowledge.run(models(family), asked(48, 0), progress=False)
     assert not result.claims["shown"].any() and len(result.claims) == 2
     assert np.isfinite(result.claims[["value", "low", "high", "p"]].to_numpy(dtype=float)).all()
     assert {"layers", "texts", "calibration", "curve", "revision"} <= set(result.tables)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_a_score_that_tells_topics_apart_has_to_tell_their_questions_apart(llama, monkeypatch, within):
+    """Topics differ in how much of them is known; each has questions of both kinds."""
+    rng, count = np.random.default_rng(0), 96
+    topic = np.arange(count) % 4
+    known = np.where(rng.random(count) < np.array([0.9, 0.8, 0.2, 0.1])[topic], 0.9, 0.1)
+    score = np.array([0.9, 0.8, 0.2, 0.1])[topic] + 0.01 * rng.standard_normal(count) + within * 0.3 * known
+
+    def knowledge(self, model):
+        columns = {"known": known, "mass": 1.0, "stated": rng.random(count), "stated_mass": 1.0}
+        return pd.DataFrame(columns).assign(share_0=known, share_1=1 - known, by="next token", stated_by="next token")
+
+    def readable(self, states, known, plan):
+        return pd.DataFrame({"p_ik": score, "fold": 0, "site": "resid_post.0"})
+
+    monkeypatch.setattr(self_knowledge.Study, "knowledge", knowledge)
+    monkeypatch.setattr(self_knowledge.Study, "readable", readable)
+    rows = lens.Examples(asked(count, 0).frame.assign(topic=topic))
+    result = self_knowledge.run(llama, rows, again=False, progress=False)
+    claim = result.row("P(IK) can be read")
+    assert claim["value"] > 0.8 and claim["p_holm"] < 0.05 and claim["shown"] == within
+    assert "P(IK) within topics" in set(result.tables["texts"]["classifier"])
 
 
 @pytest.mark.parametrize(("shift", "shown"), [(0.3, True), (0.0, False), (-0.3, False)])
@@ -246,35 +252,3 @@ def test_a_result_is_saved_drawn_and_written(tmp_path):
         assert one.figure.to_json() == other.figure.to_json()
     page = again.report(tmp_path / "index.html").read_text()
     assert page.count("plotly-graph-div") >= 4 and "P(IK) can be read" in page
-
-
-def test_bad_questions_are_told_before_anything_runs(llama, models):
-    rows = asked(30, 0)
-    with pytest.raises(DataError, match="Give questions"):
-        self_knowledge.run(llama)
-    with pytest.raises(ModelError, match="encoder"):
-        self_knowledge.run(models("bert"), rows)
-    with pytest.raises(DataError, match="need a column 'right'; available: prompt"):
-        self_knowledge.run(llama, lens.Examples.from_texts(["a", "b"]))
-    frame = rows.frame.copy()
-    frame.at[3, "wrong"] = [" no", " maybe"]
-    with pytest.raises(DataError, match="Row 3 has 2 wrong answers; each needs as many as row 0: 1"):
-        self_knowledge.run(llama, lens.Examples(frame))
-    with pytest.raises(DataError, match="one has to be 'plain'; given: hint"):
-        self_knowledge.run(llama, lens.Examples(rows.frame.assign(context="hint")))
-    frame = rows.frame.assign(right=[None, *rows.frame["right"][1:]])
-    with pytest.raises(DataError, match=r"Row 0: the right answer is (None|nan)"):
-        self_knowledge.run(llama, lens.Examples(frame))
-    one_sided = rows.frame.assign(wrong=[[" quick brown fox"]] * 30, right=" yes")
-    with pytest.raises(DataError, match="knows 100% of the questions"):
-        self_knowledge.run(llama, lens.Examples(one_sided), progress=False)
-    with pytest.raises(DataError, match=r"groups hold questions that are (not )?known; 15 folds need"):
-        self_knowledge.run(llama, rows.select(np.arange(20)), folds=15, progress=False)
-    with pytest.raises(DataError, match="shots need as many questions of other groups"):
-        self_knowledge.run(llama, lens.Examples(rows.frame), shots=40, progress=False)
-
-
-def test_wrong_answers_may_be_given_with_bars_between_them(llama):
-    rows = asked(30, 0)
-    barred = lens.Examples(rows.frame.assign(wrong=["|".join(few) for few in rows.frame["wrong"]]))
-    assert self_knowledge.Questions.of(barred).answers == self_knowledge.Questions.of(rows).answers
