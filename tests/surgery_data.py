@@ -17,15 +17,20 @@ STEP = 3.0  # alpha · ‖w‖ at which all planted gates stand open
 
 
 @functools.cache
-def probe(name, seed=None):
-    """At the input of the planted block; with a seed, fitted on shuffled labels."""
+def fitted(name, seed=None, method="mean_difference"):
+    """A probe at the input of the planted block; with a seed, fitted on shuffled labels."""
     organism, model = made(name)
     examples = organism.examples.where(ask="act")
     if seed is not None:
         shuffled = np.random.default_rng(seed).permutation(examples.frame["label"])
         examples = lens.Examples(examples.frame.assign(label=shuffled))
     acts = lens.collect(model, examples, sites=["resid_post.1"], progress=False)
-    return probes.fit(acts, "resid_post.1").direction
+    return probes.fit(acts, "resid_post.1", method)
+
+
+def probe(name, seed=None):
+    """The direction of `fitted`."""
+    return fitted(name, seed).direction
 
 
 def operate(name, seed=None, **settings):

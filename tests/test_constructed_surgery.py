@@ -2,34 +2,23 @@
 
 import contextlib
 import dataclasses
-import functools
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from built import made
+from surgery_data import EVEN, STRIKES, fitted
 
 import lens
-import probes
 import steering
 from lens.organisms import constructed
 from lens.organisms.constructed.surgery import CHANCE, MEMBERS, ROWS
 
-STRIKES = steering.measures.option("strikes", "waits")
-EVEN = steering.measures.option("{correct}", "{incorrect}")
 
-
-@functools.cache
 def probe(name, seed=None, method="mean_difference"):
-    """Raw weights of a probe at the input of block 2; with a seed, of one fitted on shuffled labels."""
-    organism, model = made(name)
-    examples = organism.examples.where(ask="act")
-    if seed is not None:
-        shuffled = np.random.default_rng(seed).permutation(examples.frame["label"])
-        examples = lens.Examples(examples.frame.assign(label=shuffled))
-    acts = lens.collect(model, examples, sites=["resid_post.1"], progress=False)
-    return torch.tensor(probes.fit(acts, "resid_post.1", method).estimator.coef_[0]).float()
+    """Raw weights of the fitted probe."""
+    return torch.tensor(fitted(name, seed, method).estimator.coef_[0]).float()
 
 
 def cosines(name, vector):
