@@ -127,40 +127,6 @@ def test_too_strong_is_incoherent_and_counts_for_nothing():
     assert cell(found, 1.0)["coherent"] == 1 and cell(found, 1.0)["identified"] == 1
 
 
-def test_concept_vectors_are_the_planted_ones_with_their_length():
-    organism, model = made(DETECTOR)
-    given = options(DETECTOR)
-    found = study.concept_vectors(
-        model, given["concepts"], given["baseline"], ["resid_post.0", "resid_post.1"], tell=given["asked"].tell,
-        progress=False,
-    )  # fmt: skip
-    for word, own in found.items():
-        for site, one in own.items():
-            assert one.site == site
-            assert float(one.vector @ organism.truth.direction(word).tensor) > 0.9
-            assert one.norm == one.difference == pytest.approx(1.0, abs=0.15)
-    acts = lens.collect(
-        model,
-        [given["asked"].tell.replace("{word}", word) for word in ["ocean", *given["baseline"]]],
-        sites=["resid_post.1"],
-        progress=False,
-    )["resid_post.1"]
-    raw = acts[0] - acts[1:].mean(dim=0)
-    one = found["ocean"][lens.Site("resid_post", 1)]
-    assert torch.allclose(one.vector * one.norm, raw, atol=1e-5)
-
-
-def test_words_that_are_injected_are_no_baseline_and_must_differ_from_it():
-    model = made(BLIND)[1]
-    tell = given_to(BLIND)["asked"].tell
-    with pytest.raises(DataError, match="baseline"):
-        study.concept_vectors(model, ["ocean"], ["ocean"], tell=tell, progress=False)
-    with pytest.raises(DataError, match=r"no \{word\}"):
-        study.concept_vectors(model, ["ocean"], ["river"], tell="think of it", progress=False)
-    with pytest.raises(DataError, match="'squirrel' has no vector"):  # both unknown to it
-        study.concept_vectors(model, ["squirrel"], ["walnut"], tell=tell, progress=False)
-
-
 def test_every_row_gets_its_own_thought_as_if_it_were_alone(models):
     for family in ("gpt2", "llama", "gemma2"):
         model = models(family)
