@@ -62,7 +62,8 @@ def tiny_debate(seed: int, *, count: int = 12, bad: bool = True, chat: bool = Fa
         for agent in ("one", "two")
     ]
     tables = {"items": items, "speak": [{"prompt": prompt(), **own} for own in group]}
-    drawn = [f" {word}" for word in rng.permutation(WORDS)]
+    # With a space before it, "the" is two tokens of the tiny models, and answers are then scored whole.
+    drawn = [f" {word}" for word in rng.permutation(WORDS[1:])]
     words = {"one": drawn[:2], "two": drawn[2:4]}
     options = {}
     if bad:

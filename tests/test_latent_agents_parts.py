@@ -108,8 +108,11 @@ def test_nulls_are_made_as_they_say():
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
-@pytest.mark.parametrize("options", [[" fox", " money"], [" fox", " quick money"]])
-def test_many_pushes_at_once_are_as_one_by_one(models, family, options):
+@pytest.mark.parametrize(
+    "options, rows", [([" fox", " money"], 2048), ([" fox", " quick money"], 2048), ([" fox", " quick money"], 3)]
+)
+def test_many_pushes_at_once_are_as_one_by_one(models, family, options, rows, monkeypatch):
+    monkeypatch.setattr("steering.studies.answered.ROWS", rows)
     model = models(family)
     prompts = ["the quick brown", "she", "the money that she lied about was"]
     generator = torch.Generator().manual_seed(0)

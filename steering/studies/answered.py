@@ -21,6 +21,9 @@ from steering.answers import AnswerIds
 from steering.studies.ask import ask
 from steering.studies.steps import Steps, stepped
 
+# So many copies of prompts at once, where answers are scored whole.
+ROWS = 2048
+
 
 class Push(NamedTuple):
     """A vector that is added at a site, as long as it is."""
@@ -52,25 +55,12 @@ def answered(
 ) -> Float[np.ndarray, "m n k"]:
     """Log-probability of every option (columns) after every prompt (rows) under every push.
 
-    options: as many for each prompt. Single tokens are read from one pass; others are scored whole, one push after the
-    other, which takes longer.
+    options: as many for each prompt. Single tokens are read from one pass; others are scored whole, which takes longer.
     """
     answer_ids = AnswerIds()
     ids = [[answer_ids(model, prompt, one) for one in few] for prompt, few in zip(prompts, options, strict=True)]
     if any(len(one) != 1 for row in ids for one in row) or any(len(set(row)) < len(row) for row in ids):
-        several = [
-            ask(
-                model,
-                prompts,
-                options,
-                Steps(one.vector[None], sites=(one.site,)),
-                batch_tokens=batch_tokens,
-                label=label,
-                progress=progress,
-            )
-            for one in pushes
-        ]
-        return np.stack([found.log_p for found in several])
+        return _whole(model, prompts, options, pushes, batch_tokens=batch_tokens, label=label, progress=progress)
     tokens = torch.tensor([[one[0] for one in row] for row in ids])
     out = np.full((len(pushes), len(prompts), tokens.shape[1]), np.nan)
     with bar(label, total=len(pushes) * len(prompts), shown=progress) as advance:
@@ -85,4 +75,31 @@ def answered(
                 numbers = [mine[arm] for arm in part.arms]
                 out[np.ix_(np.array(numbers), part.rows.numpy())] = part.table(found).cpu().numpy()
                 advance(len(part.rows) * len(part.arms))
+    return out
+
+
+def _whole(
+    model: Model,
+    prompts: Sequence[Any],
+    options: Sequence[Sequence[str]],
+    pushes: Sequence[Push],
+    *,
+    batch_tokens: int,
+    label: str,
+    progress: bool,
+) -> Float[np.ndarray, "m n k"]:
+    """Answers of several tokens: copies of the prompts, as many pushes at once as fit."""
+    n, out = len(prompts), np.full((len(pushes), len(prompts), len(options[0])), np.nan)
+    each = max(1, ROWS // n)
+    with bar(label, total=len(pushes) * n, shown=progress) as advance:
+        for site in dict.fromkeys(one.site for one in pushes):
+            mine = [number for number, one in enumerate(pushes) if one.site == site]
+            for start in range(0, len(mine), each):
+                numbers = mine[start : start + each]
+                vectors = torch.stack([pushes[number].vector for number in numbers]).repeat_interleave(n, dim=0)
+                copies = list(prompts) * len(numbers), list(options) * len(numbers)
+                steps = Steps(vectors, sites=(site,))
+                found = ask(model, *copies, steps, batch_tokens=batch_tokens, progress=False)
+                out[numbers] = found.log_p.reshape(len(numbers), n, -1)
+                advance(len(numbers) * n)
     return out
