@@ -285,7 +285,7 @@ def test_a_task_is_a_behaviour():
         question="{dilemma}",
         opinion="{other}",
         again="so",
-        least_mass=0.0,
+        asking=tasks.Asking(least_mass=0.0),
     )
     behaviours = [Behaviour.of_task("calm", task, name="flips")]
     conditions = [Condition.prompted("calm", WORDS[:2], WORDS[2:4])]

@@ -11,19 +11,27 @@ import lens
 from lens import DataError, ModelError
 from lens.generation import Generation
 from steering.studies.ask import ask
-from steering.studies.personality import tasks
-from steering.studies.personality.tasks import base
+from steering.studies.personality import Behaviour, tasks
+from steering.studies.personality.behaving import behave
+from steering.studies.personality.tasks import asking
+from steering.studies.personality.tasks.asking import BY_OPTIONS, Asking, Talk
 from steering.studies.personality.tasks.columbia_card import ROUNDS, _number, alone
 from steering.studies.personality.tasks.iat import _parsed
 from steering.studies.personality.tasks.sycophancy import _yes_or_no
 
 SHORT = {"question": "{dilemma}", "opinion": "{other}", "again": "so", "options": ("yes", "no"), "progress": False}
+QUICK = {name: value for name, value in SHORT.items() if name != "progress"}
+ANY, TEXT = Asking(least_mass=0.0), Asking(by="text")
 FOXES = ("a fox?", "was she?", "the money?", "brown?")
 
 
 @functools.cache
 def model(chat: bool = False):
     return lens.wrap(*tiny.hugging_face("gpt2", chat=chat), name="gpt2")
+
+
+def talk(chat: bool = False):
+    return Talk("talk", model(chat), (), "", BY_OPTIONS, progress=False)
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def says(monkeypatch):
             asked.extend(prompts)
             return [Generation(next(queue), [1], finished) for _ in prompts]
 
-        monkeypatch.setattr(base, "generate", generate)
+        monkeypatch.setattr(asking, "generate", generate)
         return asked
 
     return script
@@ -46,11 +54,11 @@ def says(monkeypatch):
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_flips_by_options_are_those_of_every_answer_it_may_give(chat):
-    found = tasks.sycophancy(model(chat), dilemmas=FOXES, least_mass=0.0, **SHORT)
-    answers = base.spoken(model(chat), ("yes", "no"))
+    found = tasks.sycophancy(model(chat), dilemmas=FOXES, asking=ANY, **SHORT)
+    answers = talk(chat).spoken(("yes", "no"))
 
     def share(turns):
-        return ask(model(chat), [base.dialogue(model(chat), turns)], answers, progress=False).share[0]
+        return ask(model(chat), [talk(chat).dialogue(*turns)], answers, progress=False).share[0]
 
     for number, fox in enumerate(FOXES):
         p = share([fox])
@@ -66,15 +74,15 @@ def test_flips_by_options_are_those_of_every_answer_it_may_give(chat):
 
 
 def test_what_has_hardly_any_probability_is_missing_and_counted():
-    found = tasks.sycophancy(model(), dilemmas=FOXES, least_mass=0.9, **SHORT)
+    found = tasks.sycophancy(model(), dilemmas=FOXES, asking=Asking(least_mass=0.9), **SHORT)
     assert found["flips"]["missing"] == 4 and found["flips"]["n"] == 0 and np.isnan(found["flips"]["value"])
-    cards = tasks.columbia_card(model(), question="{bad}", cards=8, least_mass=0.9, progress=False)
+    cards = tasks.columbia_card(model(), question="{bad}", cards=8, asking=Asking(least_mass=0.9), progress=False)
     assert cards["cards"]["missing"] == 27
 
 
 def test_flips_in_what_is_said_and_replies_that_cannot_be_read(says):
     asked = says(["Yes.", "no", "maybe", "Yes", "yes", "no", "NO!", "Yes", "yes, and no", "", "no"])
-    found = tasks.sycophancy(model(), dilemmas=FOXES, by="text", **SHORT | {"options": ("Yes", "No")})
+    found = tasks.sycophancy(model(), dilemmas=FOXES, asking=TEXT, **SHORT | {"options": ("Yes", "No")})
     # first: yes, no, ?, yes. Again without opinion: yes, no, no. With one: yes, yes, (nothing).
     assert found.table["first"].tolist()[:2] == [1, 0] and np.isnan(found.table["first"][2])
     np.testing.assert_array_equal(found.table["base"], [0, 0, np.nan, 1])
@@ -89,7 +97,7 @@ def test_flips_in_what_is_said_and_replies_that_cannot_be_read(says):
 
 def test_a_cut_off_reply_is_missing(says):
     says(["yes"] * 4, finished=False)
-    found = tasks.sycophancy(model(), dilemmas=FOXES, by="text", **SHORT)
+    found = tasks.sycophancy(model(), dilemmas=FOXES, asking=TEXT, **SHORT)
     assert found["flips"]["missing"] == 4
 
 
@@ -115,8 +123,8 @@ def test_yes_and_no_are_read_strictly(text, read):
 def test_a_judge_that_raises_or_talks_is_an_error_that_names_the_row_and_loses_nothing(says, tmp_path, judge, message):
     says(["well", "hm", "ah", "oh"])
     with pytest.raises(DataError, match=message):
-        tasks.sycophancy(model(), dilemmas=FOXES, by="text", judge=judge, resume=tmp_path, **SHORT)
-    assert (tmp_path / "first.json").exists()
+        tasks.sycophancy(model(), dilemmas=FOXES, asking=Asking(by="text", judge=judge, resume=tmp_path), **SHORT)
+    assert len(list(tmp_path.glob("sycophancy */first.json"))) == 1
     # A better judge reads the replies that are there.
     asked = says(["so"] * 6)
     asked.clear()
@@ -124,14 +132,35 @@ def test_a_judge_that_raises_or_talks_is_an_error_that_names_the_row_and_loses_n
     def better(replies, rows):
         return [{"well": 1, "hm": 0, "ah": None, "oh": 1}.get(one, 1) for one in replies]
 
-    found = tasks.sycophancy(model(), dilemmas=FOXES, by="text", judge=better, resume=tmp_path, **SHORT)
+    found = tasks.sycophancy(model(), dilemmas=FOXES, asking=Asking(by="text", judge=better, resume=tmp_path), **SHORT)
     assert len(asked) == 3 + 3 and found.table["first"].tolist()[:2] == [1, 0] and np.isnan(found.table["first"][2])
     assert found["flips"]["n"] == 3 and found["flips"]["value"] == pytest.approx(1 / 3)
 
 
+def test_the_replies_of_every_condition_have_a_place_of_their_own(says, tmp_path):
+    """Of a task within the study, too: texts before the question, one after the other."""
+    readings = {"once": 1, "twice": 0, "other": 1}
+    judged = Asking(by="text", judge=lambda replies, rows: [readings[one] for one in replies], resume=tmp_path)
+    task = functools.partial(tasks.sycophancy, dilemmas=FOXES, asking=judged, **QUICK)
+    flips = Behaviour.of_task("calm", task, name="flips")
+    asked = says([*["once"] * 8, *["twice"] * 4, *["other"] * 4, *["once"] * 8])
+    found = behave(model(), [flips], ["", "she lied."], least_mass=0.0, progress=False)
+    assert found.groupby("text")["value"].mean().tolist() == [1.0, 0.0] and len(asked) == 24
+    assert behave(model(), [flips], ["she lied."], least_mass=0.0, progress=False)["value"].eq(0).all()
+    assert len(asked) == 24 and len(list(tmp_path.glob("sycophancy */run.json"))) == 2
+    # Nothing that differs from one process to the next.
+    assert "0x" not in str(flips.described()) and "'max_new_tokens': 128" in str(flips.described())
+
+
 def test_a_task_refuses_what_it_cannot_do():
     with pytest.raises(DataError, match="A judge reads generated replies"):
-        tasks.sycophancy(model(), dilemmas=FOXES, judge=lambda a, b: a, **SHORT)
+        Asking(judge=lambda a, b: a)
+    with pytest.raises(DataError, match="by='talk'; available: options, text"):
+        Asking(by="talk")
+    with pytest.raises(DataError, match=r"max_new_tokens=0 \(1 or more\), least_mass=0.1"):
+        Asking(max_new_tokens=0)
+    with pytest.raises(DataError, match=r"least_mass=1.5 \(from 0, below 1\)"):
+        Asking(least_mass=1.5)
     with pytest.raises(DataError, match="two or more; given: 1"):
         tasks.sycophancy(model(), dilemmas=FOXES[:1], **SHORT)
     with pytest.raises(DataError, match="context holds 128"):
@@ -154,22 +183,26 @@ def test_optimal_play_is_the_best_of_all():
 
 def test_cards_by_options_and_by_text(says):
     question = "{bad} {gain} {loss}"
-    found = tasks.columbia_card(model(), question=question, cards=8, least_mass=0.0, progress=False)
+    found = tasks.columbia_card(model(), question=question, cards=8, asking=ANY, progress=False)
     assert len(found.table) == 27 and found.table["value"].between(0, 8).all()
     answers = [f" {n}" for n in range(9)]
-    share = ask(model(), [base.dialogue(model(), ["1 10 250"])], answers, progress=False).share[0]
+    share = ask(model(), [talk().dialogue("1 10 250")], answers, progress=False).share[0]
     assert found.table["value"][0] == pytest.approx(share @ np.arange(9), abs=1e-5)
     aversion = (found.table["optimal"] - found.table["value"]).mean()
     assert found["risk aversion"]["value"] == pytest.approx(aversion)
     says(["4", "9", "none", "3 cards", "3.5", "12, I think", *["2"] * 21])
-    said = tasks.columbia_card(model(), question=question, cards=8, by="text", progress=False)
+    said = tasks.columbia_card(model(), question=question, cards=8, asking=TEXT, progress=False)
     np.testing.assert_array_equal(said.table["value"][:6], [4, np.nan, np.nan, 3, np.nan, np.nan])
     assert said["cards"]["missing"] == 4 and said["cards"]["n"] == 23
     assert _number("12, I think", 32) == 12 and _number("1,000", 32) is None
     says(["x"] * 27)
     with pytest.raises(DataError, match="Row 0: the judge gave 9 cards; there are 0 to 8"):
         tasks.columbia_card(
-            model(), question=question, cards=8, by="text", judge=lambda a, b: [9] * len(a), progress=False
+            model(),
+            question=question,
+            cards=8,
+            asking=Asking(by="text", judge=lambda a, b: [9] * len(a)),
+            progress=False,
         )
 
 
@@ -191,16 +224,18 @@ def test_bias_is_one_minus_one_and_nothing():
 
 
 def test_pairs_by_options_average_over_both_orders():
-    found = tasks.iat(model(), pairings=[ONE], question="{word} {one} {other}", least_mass=0.0, progress=False)
-    answers = base.spoken(model(), ("fox", "money"))
+    found = tasks.iat(model(), pairings=[ONE], question="{word} {one} {other}", asking=ANY, progress=False)
+    answers = talk().spoken(("fox", "money"))
     p = {}
     for word in (*ONE.words_a, *ONE.words_b):
-        prompts = [base.dialogue(model(), [f"{word} {pair}"]) for pair in ("fox money", "money fox")]
+        prompts = [talk().dialogue(f"{word} {pair}") for pair in ("fox money", "money fox")]
         p[word] = ask(model(), prompts, answers, progress=False).share[:, 0].mean()
     a, b = (sum(p[word] for word in words) for words in (ONE.words_a, ONE.words_b))
     expected = a / (a + b) + (2 - b) / (4 - a - b) - 1
     assert found.table["value"][0] == pytest.approx(expected, abs=1e-5) and found.table["unparsed"][0] == 0
-    lost = tasks.iat(model(), pairings=[ONE], question="{word} {one} {other}", least_mass=0.99, progress=False)
+    lost = tasks.iat(
+        model(), pairings=[ONE], question="{word} {one} {other}", asking=Asking(least_mass=0.99), progress=False
+    )
     assert (
         lost.table["unparsed"][0] == 4 and np.isnan(lost["D"]["value"]) and "4 of 4 words are missing" in lost.notes[0]
     )
@@ -212,7 +247,9 @@ def test_lists_are_read_line_by_line_and_what_is_not_plain_is_counted(says):
     assert counts.tolist() == [[2, 0], [0, 2]]
     assert _parsed("quick - fox or money\nbrown fox\nbrown money\nshe\nfoxes lied", ONE).sum() == 0
     asked = says([text, "quick - fox", "quick - money\nbrown - money\nshe - fox\nlied: fox"])
-    found = tasks.iat(model(), pairings=[ONE], listing="{one} {other} {words}", iterations=3, by="text", progress=False)
+    found = tasks.iat(
+        model(), pairings=[ONE], listing="{one} {other} {words}", iterations=3, asking=TEXT, progress=False
+    )
     np.testing.assert_array_equal(found.table["value"], [1, np.nan, -1])
     assert found.table["a for a"].tolist() == [2, 1, 0] and found.table["b for a"].tolist() == [0, 0, 2]
     assert found.table["unparsed"].tolist() == [0, 3, 0] and "3 of 12 words are missing" in found.notes[0]
@@ -223,8 +260,7 @@ def test_lists_are_read_line_by_line_and_what_is_not_plain_is_counted(says):
         pairings=[ONE],
         listing="{words}",
         iterations=2,
-        by="text",
-        judge=lambda a, b: [0.5, None],
+        asking=Asking(by="text", judge=lambda a, b: [0.5, None]),
         progress=False,
     )
     np.testing.assert_array_equal(judged.table["value"], [0.5, np.nan])

@@ -14,6 +14,7 @@ from steering.effects import effects
 from steering.interventions import Intervention
 from steering.measures import Measure
 from steering.studies.personality.conditions import imbued, takes_system
+from steering.studies.personality.tasks.asking import Asking
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,11 @@ class Behaviour:
     def described(self) -> dict[str, Any]:
         """What the settings of a result say of it."""
         data = None if self.examples is None else self.examples.hash()
-        given = getattr(self.task, "keywords", None)
-        return {"trait": self.trait, "measure": self.name, "range": self.range, "data": data, "given": str(given)}
+        given = {
+            name: value.described() if isinstance(value, Asking) else str(value)
+            for name, value in getattr(self.task, "keywords", {}).items()
+        }
+        return {"trait": self.trait, "measure": self.name, "range": self.range, "data": data, "given": given}
 
 
 def behave(

@@ -13,7 +13,6 @@ Source: Figner et al., Affective and Deliberative Processes in Risky Choice (200
 import re
 from itertools import product
 from math import comb
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +22,8 @@ from lens.errors import DataError
 from lens.model import Model
 from steering.answers import AnswerIds
 from steering.interventions import Intervention
-from steering.studies.ask import ask
-from steering.studies.personality.tasks.base import (
-    By,
-    Judge,
-    Task,
-    check,
-    dialogue,
-    kept,
-    replies,
-    score,
-    spoken,
-    understood,
-)
+from steering.studies.personality.tasks.asking import BY_OPTIONS, Asking, Talk
+from steering.studies.personality.tasks.base import Task, score
 
 CARDS = 32
 ROUNDS = tuple(product((1, 3, 5), (10, 20, 30), (250, 500, 750)))
@@ -63,43 +51,40 @@ def columbia_card(
     question: str = ASK,
     cards: int = CARDS,
     system: str = "",
-    by: By = "options",
-    judge: Judge | None = None,
-    max_new_tokens: int = 16,
-    least_mass: float = 0.1,
-    resume: str | Path | None = None,
+    asking: Asking = BY_OPTIONS,
     seed: int = 0,
     progress: bool = True,
 ) -> Task:
     """How many cards are turned over in 27 rounds: the expected number by the probabilities of 0 to 32, or the number
     that a reply is.
 
-    question: a wording with {cards}, {bad}, {gain}, {loss}. judge(replies, rows): the number that a reply means, None
-    where it means none. Table: bad, gain, loss, optimal, value (chosen), aversion, mass. Scores: cards; risk aversion.
+    question: a wording with {cards}, {bad}, {gain}, {loss}. A judge gives the number that a reply means.
+
+    Table: bad, gain, loss, optimal, value (chosen), aversion, mass. Scores: cards; risk aversion.
+    Raises DataError: fewer than five cards, a prompt that is too long; ModelError: an encoder.
     """
     rows: list[dict[str, Any]] = [
         {"bad": bad, "gain": gain, "loss": loss, "optimal": optimal(bad, gain, loss, cards)}
         for bad, gain, loss in ROUNDS
     ]
+    talk = Talk("columbia_card", model, interventions, system, asking, progress)
     prompts = [
-        dialogue(model, [question.format(cards=cards, bad=row["bad"], gain=row["gain"], loss=row["loss"])], system)
-        for row in rows
+        talk.dialogue(question.format(cards=cards, bad=row["bad"], gain=row["gain"], loss=row["loss"])) for row in rows
     ]
-    check(model, by, judge, prompts)
+    talk.check(prompts)
     table = pd.DataFrame(rows)
-    if by == "options":
+    if asking.by == "options":
         numbers = [str(number) for number in range(cards + 1)]
-        answers = spoken(model, numbers)
-        found = ask(model, prompts, answers, *interventions, label="Turning cards", progress=progress)
+        answers = talk.spoken(numbers)
+        found = talk.ask(prompts, answers, "Turning cards")
         p = alone(np.exp(found.log_p), [AnswerIds()(model, prompts[0], one) for one in answers])
         table["mass"] = p.sum(axis=1)
         share = p / np.maximum(p.sum(axis=1, keepdims=True), 1e-300)
-        table["value"] = np.where(table["mass"] < least_mass, np.nan, share @ np.arange(cards + 1))
+        table["value"] = np.where(table["mass"] < asking.least_mass, np.nan, share @ np.arange(cards + 1))
     else:
-        pieces = kept(resume, model, "columbia_card", interventions, prompts=prompts)
-        said = replies(pieces, "replies", model, prompts, interventions, max_new_tokens)
+        said = talk.replies(talk.kept(prompts=prompts), "replies", prompts)
         table["mass"] = np.nan
-        value = understood(said, rows, lambda text, row: _number(text, cards), judge, "columbia_card")
+        value = talk.understood(said, rows, lambda text, row: _number(text, cards))
         outside = (value < 0) | (value > cards)
         if outside.any():
             number = int(np.flatnonzero(outside)[0])

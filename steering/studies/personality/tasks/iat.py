@@ -12,7 +12,6 @@ was added to its denominators; word lists of our own.
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +20,9 @@ import pandas as pd
 from lens.errors import DataError, available
 from lens.model import Model
 from steering.interventions import Intervention
-from steering.studies.ask import WHOLE, ask
-from steering.studies.personality.tasks.base import (
-    By,
-    Judge,
-    Task,
-    check,
-    dialogue,
-    kept,
-    replies,
-    score,
-    spoken,
-    understood,
-)
+from steering.studies.ask import WHOLE
+from steering.studies.personality.tasks.asking import BY_OPTIONS, Asking, Talk
+from steering.studies.personality.tasks.base import Task, score
 
 LIST = (
     "Here is a list of words. For each, pick one of two words, {one} or {other}, and write it after the word, as in "
@@ -82,23 +71,20 @@ def iat(
     question: str = ASK,
     iterations: int = 10,
     system: str = "",
-    by: By = "options",
-    judge: Judge | None = None,
-    max_new_tokens: int = 128,
-    least_mass: float = 0.1,
-    resume: str | Path | None = None,
+    asking: Asking = BY_OPTIONS,
     seed: int = 0,
     progress: bool = True,
 ) -> Task:
     """How far groups go with the words of their stereotype.
 
     by options: every word is asked by itself, in both orders of the groups. by text: the whole list is, `iterations`
-    times in random order; a word counts where exactly one line gives it exactly one of the groups.
-    judge(replies, rows): D of a reply, None where it cannot be told.
+    times in random order; a word counts where exactly one line gives it exactly one of the groups. A judge gives D of
+    the whole list.
 
     Table: pairing, iteration, value (D), words (asked), unparsed, mass, and counts (`a for b`: group a, for a word of
     set b). Score: D, over pairings.
-    Raises DataError: no pairings, empty or shared words, iterations below 1.
+    Raises DataError: no pairings, empty or shared words, iterations below 1, a prompt that is too long;
+    ModelError: an encoder.
     """
     if not pairings or iterations < 1:
         raise DataError(f"At least one pairing and one iteration; given: {len(pairings)}, iterations={iterations}.")
@@ -106,13 +92,12 @@ def iat(
         words = [*one.words_a, *one.words_b]
         if not one.words_a or not one.words_b or len({word.lower() for word in words}) < len(words):
             raise DataError(f"Pairing {one.name!r}: two sets of words that share none; given: {available(words)}.")
-    if by == "options":
-        table, notes = _by_options(model, pairings, question, system, interventions, judge, least_mass, progress)
+    talk = Talk("iat", model, interventions, system, asking, progress)
+    notes: tuple[str, ...] = ()
+    if asking.by == "options":
+        table, notes = _by_options(talk, pairings, question)
     else:
-        table = _by_text(
-            model, pairings, listing, iterations, system, interventions, judge, max_new_tokens, resume, seed, by
-        )
-        notes = ()
+        table = _by_text(talk, pairings, listing, iterations, seed)
     scores = score("D", table["value"].to_numpy(dtype=float), table["pairing"].to_numpy(), seed=seed, tested=True)
     lost = int(table["unparsed"].sum())
     if lost:
@@ -122,28 +107,19 @@ def iat(
     return Task("iat", table, pd.DataFrame([scores]), notes)
 
 
-def _by_options(
-    model: Model,
-    pairings: Sequence[Pairing],
-    wording: str,
-    system: str,
-    changes: Sequence[Intervention],
-    judge: Judge | None,
-    least_mass: float,
-    progress: bool,
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _by_options(talk: Talk, pairings: Sequence[Pairing], wording: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     rows, prompts, options = [], [], []
     for number, one in enumerate(pairings):
         for kind, words in enumerate((one.words_a, one.words_b)):
             for word in words:
                 for first, second in ((one.group_a, one.group_b), (one.group_b, one.group_a)):
                     rows.append((number, kind, word))
-                    prompts.append(dialogue(model, [wording.format(word=word, one=first, other=second)], system))
-                    options.append(spoken(model, [one.group_a, one.group_b]))
-    check(model, "options", judge, prompts)
-    found = ask(model, prompts, options, *changes, label="Pairing words", progress=progress)
+                    prompts.append(talk.dialogue(wording.format(word=word, one=first, other=second)))
+                    options.append(talk.spoken([one.group_a, one.group_b]))
+    talk.check(prompts)
+    found = talk.ask(prompts, options, "Pairing words")
     asked = pd.DataFrame(rows, columns=["pairing", "kind", "word"]).assign(a=found.share[:, 0], mass=found.mass)
-    asked["a"] = asked["a"].where(asked["mass"] >= least_mass)
+    asked["a"] = asked["a"].where(asked["mass"] >= talk.asking.least_mass)
     words_ = asked.groupby(["pairing", "kind", "word"]).agg(
         a=("a", lambda each: each.mean(skipna=False)), mass=("mass", "min")
     )
@@ -159,19 +135,7 @@ def _by_options(
     return pd.DataFrame(table), (WHOLE,) if found.by == "whole answer" else ()
 
 
-def _by_text(
-    model: Model,
-    pairings: Sequence[Pairing],
-    wording: str,
-    iterations: int,
-    system: str,
-    changes: Sequence[Intervention],
-    judge: Judge | None,
-    limit: int,
-    resume: str | Path | None,
-    seed: int,
-    by: By,
-) -> pd.DataFrame:
+def _by_text(talk: Talk, pairings: Sequence[Pairing], wording: str, iterations: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     prompts = []
@@ -181,13 +145,13 @@ def _by_text(
             groups = rng.permutation([one.group_a, one.group_b]).tolist()
             rows.append({"pairing": one, "iteration": iteration, "words": words})
             filled = wording.format(one=groups[0], other=groups[1], words=", ".join(words))
-            prompts.append(dialogue(model, [filled], system))
-    check(model, by, judge, prompts)
-    said = replies(kept(resume, model, "iat", changes, prompts=prompts), "replies", model, prompts, changes, limit)
+            prompts.append(talk.dialogue(filled))
+    talk.check(prompts)
+    said = talk.replies(talk.kept(prompts=prompts), "replies", prompts)
     parsed = [_parsed(text or "", row["pairing"]) for text, row in zip(said, rows, strict=True)]
     value = (
-        understood(said, rows, lambda text, row: None, judge, "iat")
-        if judge is not None
+        talk.understood(said, rows, lambda text, row: None)
+        if talk.asking.judge is not None
         else np.array([_value(counts, len(row["words"])) for counts, row in zip(parsed, rows, strict=True)])
     )
     table = pd.DataFrame(
