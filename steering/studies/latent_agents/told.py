@@ -97,19 +97,22 @@ class Told:
     def _brings(self, faithful: pd.DataFrame, nulls: pd.DataFrame, agent: str) -> Claim:
         study = self.study
         values, groups = study.areas(faithful, agent)
-        found: dict[str, Any] = summary(values, groups, seed=study.seed)
-        p, null = self._p(nulls, agent, found["value"], agent)
         site = self._chosen(faithful)[agent]
         return Claim(
             f"{agent}'s vector brings its words",
-            **found,
-            null=null if not np.isnan(null) else found["value"],
-            p=p,
-            n=len(values),
-            groups=len(set(groups)),
+            **self._beside(nulls, agent, values, groups, agent),
             reading=f"Where nobody is called, {agent}'s vector, added at {site}, makes its words more probable over "
             f"the strengths up to {study.strengths[-1]:g} than shuffled and random vectors make them.",
         )
+
+    def _beside(
+        self, nulls: pd.DataFrame, of: str, values: np.ndarray, groups: np.ndarray, agent: str
+    ) -> dict[str, Any]:
+        """A mean, its interval, and what the nulls say of it."""
+        found = summary(values, groups, seed=self.study.seed)
+        p, null = self._p(nulls, of, found["value"], agent)
+        known = {"null": found["value"] if np.isnan(null) else null, "p": p}
+        return {**found, **known, "n": len(values), "groups": len(set(groups))}
 
     def _p(self, nulls: pd.DataFrame, of: str, value: float, agent: str) -> tuple[float, float]:
         """The larger p of both nulls, and the higher of their means; 1 where there is no vector."""
@@ -221,16 +224,10 @@ class Told:
         heights = wide[[-one + 0.0 for one in study.doses]].to_numpy(dtype=float)
         values = area(heights[:, :1] - heights, study.doses)
         groups = trait.drop_duplicates("row").set_index("row").loc[wide.index, "group"].to_numpy(dtype=object)
-        found: dict[str, Any] = summary(values, groups, seed=study.seed)
-        p, null = self._p(nulls, SUPPRESSED, found["value"], bad)
         mass = trait.groupby("strength")["mass"].mean()
         return Claim(
             f"{bad} can be suppressed",
-            **found,
-            null=null if not np.isnan(null) else found["value"],
-            p=p,
-            n=len(values),
-            groups=len(set(groups)),
+            **self._beside(nulls, SUPPRESSED, values, groups, bad),
             reading=f"{bad}'s vector, subtracted at {site}, takes more of its words away over the strengths than "
             f"shuffled and random vectors do, and leaves the model able to say the others'.",
             gate=bool(mass[strength] >= COHERENT * mass[0.0]),
