@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -16,9 +17,7 @@ BIG_FIVE = ("openness", "conscientiousness", "extraversion", "agreeableness", "n
 DARK = ("machiavellianism", "narcissism", "psychopathy")
 TRAITS = ("confusion", "impatience", "incoherence", "skeptical")
 UNSEEN = "telehealth"
-# An edit of a sentence stands right after it, sometimes after another edit.
-BLOCK = 6
-ALIKE = 0.25
+ALIKE, EDITED = 0.25, 0.6
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,28 @@ def emotion(folder: Path) -> pd.DataFrame:
 
 
 def commonsense(folder: Path) -> pd.DataFrame:
-    """Label 1 = wrong."""
+    """Label 1 = wrong. An edit of a sentence stands right after it, sometimes after another edit."""
     table = pd.read_csv(folder / "ethics" / "commonsense_test_short.csv")
-    return pd.DataFrame({"prompt": table["input"], "label": table["label"], "group": np.arange(len(table)) // BLOCK})
+    return pd.DataFrame({"prompt": table["input"], "label": table["label"], "group": _chained(table["input"], _edited)})
 
 
 def justice(folder: Path) -> pd.DataFrame:
     """Label 1 = reasonable. Rows about one situation stand together, and begin alike or end alike."""
     table = pd.read_csv(folder / "ethics" / "justice_test.csv")
-    texts = [" ".join(text.lower().split()) for text in table["scenario"]]
-    new = [not _alike(one, other) for one, other in pairwise(texts)]
-    return pd.DataFrame({"prompt": table["scenario"], "label": table["label"], "group": np.cumsum([0, *new])})
+    return pd.DataFrame(
+        {"prompt": table["scenario"], "label": table["label"], "group": _chained(table["scenario"], _alike)}
+    )
+
+
+def _chained(given: pd.Series, alike: Callable[[str, str], bool]) -> np.ndarray:
+    """Groups of texts that stand together and are alike, each with the one before it."""
+    texts = [" ".join(text.lower().split()) for text in given]
+    return np.cumsum([0, *(not alike(one, other) for one, other in pairwise(texts))])
+
+
+def _edited(one: str, other: str) -> bool:
+    """Whether one text is an edit of the other, of whichever words."""
+    return _alike(one, other) or SequenceMatcher(None, one, other, autojunk=False).ratio() > EDITED
 
 
 def _alike(one: str, other: str) -> bool:

@@ -219,9 +219,11 @@ class Examples:
         train, held_out = next(splitter.split(self.frame, groups=self.frame[by].astype(str)))
         return self.select(train), self.select(held_out)
 
-    def hash(self) -> str:
-        """A short content hash of prompts, responses, labels and groups."""
-        columns = [column for column in ("prompt", "response", "label", "group") if column in self.frame]
+    def hash(self, *, whole: bool = False) -> str:
+        """A short content hash of prompts, responses, labels and groups; whole: of all columns."""
+        known = ("prompt", "response", "label", "group")
+        columns = [column for column in self.frame if whole or column in known]
+        columns.sort(key=lambda column: known.index(column) if column in known else len(known))
         digest = hashlib.sha256()
         for part in self.json_lines(columns):
             digest.update(part)

@@ -1,5 +1,6 @@
 """Direction: a unit vector in the residual stream that knows where it came from."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -223,6 +224,11 @@ class Direction:
         known = replace(self.provenance, method=f"random like {self.provenance.method}", seed=seed)
         nan = float("nan")
         return replace(self, vector=vector / vector.norm(), bias=0.0, neutral=nan, provenance=known, log_odds=False)
+
+    def hash(self) -> str:
+        """A short content hash of the vector, its site and its norms; of where it came from, nothing."""
+        facts = [str(self.site), self.norm, self.bias, self.residual_norm, self.difference, self.neutral, self.log_odds]
+        return hashlib.sha256(repr(facts).encode() + self.vector.double().numpy().tobytes()).hexdigest()[:16]
 
     def at(self, site: Site | str) -> "Direction":
         """The same vector at another site."""

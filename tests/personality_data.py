@@ -134,6 +134,7 @@ class Nothing(Study):
             value = 0.5 + self._by_condition(1) + 0.02 * self.rng.standard_normal((len(self.texts), 6))
             text, row = np.indices(value.shape).reshape(2, -1)
             table = {"trait": one.trait, "text": text, "row": row, "value": value.reshape(-1), "coherence": 1.0}
+            table["group"] = row.astype(str)
             parts.append(pd.DataFrame(table))
         return pd.concat(parts, ignore_index=True)
 
@@ -158,6 +159,7 @@ class Nothing(Study):
                 rows = np.arange(len(gain))
                 trait = self.inventory.items["trait"].to_numpy()[rows] if kind == "self-report" else condition.trait
                 columns = {"context": 0, "row": rows, "high": moved, "low": -moved, "trait": trait, "kind": kind}
+                columns["group"] = rows.astype(str)
                 parts.append(pd.DataFrame(columns | {"mass_high": 1.0, "mass_low": 1.0, "draw": draw}))
         return pd.concat(parts, ignore_index=True)
 

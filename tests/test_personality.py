@@ -257,7 +257,7 @@ def test_a_result_is_saved_drawn_and_written(tmp_path):
 
 def test_personas_reach_a_chat_that_takes_no_system_message():
     """Some chat templates refuse it, some drop it: the text then stands before the question."""
-    from steering.studies.personality.conditions import imbued, takes_system
+    from steering.studies.imbued import imbued, takes_system
 
     hf, tokenizer = tiny.hugging_face("llama", chat=True)
     model = lens.wrap(hf, tokenizer, name="llama")

@@ -162,6 +162,18 @@ def test_a_shift_is_of_both_keys_alike_and_its_interval_over_wordings_and_items(
     assert high - low > 0.5  # wordings are all alike; items are not
 
 
+def test_rows_of_a_group_are_no_evidence_of_their_own():
+    """Forty rows in four groups are as sure as four rows."""
+    few = np.random.default_rng(0).standard_normal((20, 4))
+    many, labels = few.repeat(10, axis=1), np.repeat([1, -1], 10)
+    given = [(few, None), (many, np.repeat(list("abcd"), 10)), (many, None)]
+    widths = [
+        np.ptp(chance.interval(chance.bootstrapped(x, np.full(x.shape[1], 1 / x.shape[1]), labels, units, draws=4000)))
+        for x, units in given
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05) and widths[2] < 0.9 * widths[0]
+
+
 def test_labels_are_permuted_over_all_conditions_and_scales_do_not_matter():
     rng = np.random.default_rng(1)
     conditions, labels = np.repeat([0, 1], 8), np.concatenate([np.repeat([1, -1], 4), np.zeros(8, dtype=int)])

@@ -117,6 +117,10 @@ def test_yes_and_no_are_read_strictly(text, read):
         ),
         (lambda replies, rows: [1], r"Rows 0, 1, 2, 3: the judge of sycophancy gave 1 verdicts for 4 replies"),
         (lambda replies, rows: [float("nan")] * 4, r"Row 0: .* gave nan; None says that it cannot tell"),
+        (
+            lambda replies, rows: [2] * len(replies),
+            r"judge of sycophancy gave 2; a reply means yes \(1\), no \(0\)",
+        ),
         (lambda replies, rows: 1 / 0, r"Rows 0, 1, 2, 3: the judge of sycophancy raised ZeroDivisionError.*kept"),
     ],
 )

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from persona_data import TRAITS, cast, personas, tables
 from scipy.stats import spearmanr
@@ -18,7 +19,7 @@ from steering.studies import personas as study
 from steering.studies.asked import Asked, unpushed
 from steering.studies.firsts import Firsts, texts_of
 from steering.studies.personas import matching, ranks
-from steering.studies.personas.cast import Cast, said
+from steering.studies.personas.cast import Cast
 from steering.studies.personas.geometry import Place
 from steering.studies.personas.study import MATCHED, MULTIPLES
 from steering.studies.personas.told import Told
@@ -140,6 +141,16 @@ def test_a_check_is_signed_and_a_mean_over_the_traits_that_a_persona_has(small):
     assert by_row["one"].shape == (len(small.names), 1, 4)
 
 
+def test_traits_count_alike_however_many_checks_they_have(small):
+    """30 rows that rise by 2 and 10 that fall by 3: the mean of both traits falls."""
+    person = next(k for k, signs in enumerate(small.signs) if (signs[:2] != 0).all())
+    by_row = {trait: np.zeros((len(small.names), 10)) for trait in small.traits}
+    by_row["one"] = np.tile(np.r_[np.full(30, 1.0)], (len(small.names), 1))
+    by_row["two"] = np.full((len(small.names), 10), -1.5)
+    groups = {trait: np.array([f"{trait} {k}" for k in range(by_row[trait].shape[1])]) for trait in small.traits}
+    assert matching.moved(small, by_row, groups, 0)[person] < 0
+
+
 def test_ranks_agree_with_scipy_and_constants_with_nothing():
     rng = np.random.default_rng(0)
     one, other = rng.random((2, 9))
@@ -183,10 +194,21 @@ def test_parts_share_no_group_and_each_has_everything():
         assert len(groups[2]) >= 8
 
 
-def test_lines_are_system_messages_or_sentences():
-    chat = [{"role": "user", "content": "hi"}]
-    assert said("be warm", chat)[0] == {"role": "system", "content": "be warm"} and said("be warm", chat)[1:] == chat
-    assert said("be warm", "hi") == "be warm hi" and said("", "hi") == "hi"
+REFUSES = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+DROPS = "{% if messages[0]['role'] == 'system' %}{% set messages = messages[1:] %}{% endif %}"
+SHOWS = "{% for one in messages %}<{{ one['content'] }}>{% endfor %}"
+
+
+@pytest.mark.parametrize("start, system", [(REFUSES, False), (DROPS, False), ("", True)])
+def test_a_persona_is_said_whatever_the_chat_template_takes(start, system):
+    hf, tokenizer = tiny.hugging_face("llama", chat=True)
+    tokenizer.chat_template = start + SHOWS
+    rows = tables(chat=True)[0].select([0])
+    prompt = rows.prompts[0]
+    told = cast(chat=True).said(lens.wrap(hf, tokenizer, name="llama"), rows, ["be warm", ""]).prompts
+    before = {"role": "system", "content": "be warm"}
+    joined = [{"role": "user", "content": f"be warm {prompt[0]['content']}"}]
+    assert told == [[before, *prompt] if system else joined, prompt]
 
 
 def test_bad_casts_are_told_before_anything_runs(llama, models):

@@ -3,6 +3,8 @@ than text is more than text."""
 
 import sys
 from dataclasses import replace
+from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,13 @@ def test_every_data_set_is_sampled_in_whole_groups(name):
 def test_sentences_and_their_edits_are_never_split():
     table = real_text_rows.DATA["ETHICS commonsense: wrong"](DATA)
     assert table["group"].iloc[0] == table["group"].iloc[1]  # "I told my baby I loved her", "… I hated her"
+    near = [
+        row
+        for row, (one, other) in enumerate(pairwise(table["prompt"].iloc[:400]))
+        if SequenceMatcher(None, one, other, autojunk=False).ratio() > 0.8
+    ]
+    assert len(near) > 100 and (table["group"].to_numpy()[near] == table["group"].to_numpy()[np.array(near) + 1]).all()
+    assert table["group"].nunique() > 1000
     situations = real_text_rows.DATA["ETHICS justice: reasonable"](DATA).groupby("group").size()
     assert (situations == 4).mean() > 0.9
     xstest = real_text_rows.DATA["XSTest: unsafe, not safe"](DATA)

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from trait_data import WORDS, blank, lens_direction
 
 import lens
@@ -54,6 +55,8 @@ def test_monitoring_within_conditions_leaves_out_what_only_tells_them_apart():
     assert told["within_low"] < 1 / 1.25**0.5 < told["within_high"]
     assert told["within_p"] == pytest.approx(1 / 301) and (told["n"], told["missing"]) == (193, 7)
     assert monitored(np.zeros(200), level, conditions, groups, null)["r"] == 0
+    nothing = monitored(level, np.full(200, np.nan), conditions, groups, null)
+    assert nothing["missing"] == 200 and math.isnan(nothing["r"]) and set(nothing) == set(told)
 
 
 def test_a_decay_is_recovered_and_what_does_not_decay_has_none():
@@ -110,6 +113,22 @@ def test_a_dialogue_is_held_prompted_and_steered_turn_by_turn():
     assert score["steered", 0, 1] == pytest.approx(value, abs=1e-4)
     change = (score["prompted"] - score["plain"]).unstack("turn").to_numpy()
     assert lasts.loc[0, "slope"] == pytest.approx(lasting(change)["slope"])
+
+
+def test_a_trait_is_asked_for_where_the_chat_template_drops_system_messages():
+    hf, tokenizer = tiny.hugging_face("llama", chat=True)
+    tokenizer.chat_template = "{% for one in messages if one['role'] != 'system' %}<{{ one['content'] }}>{% endfor %}"
+    model = lens.wrap(hf, tokenizer, name="llama")
+    direction = lens_direction(np.ones(64), "resid_post.1", model)
+    score = trait_score(" fox", " money")
+    turns, _ = persistence(
+        model, [["she", "was"]], score, direction=direction, prompt="lied", max_new_tokens=2, progress=False
+    )
+    first = turns[turns["turn"] == 0].set_index("arm")["score"]
+    asked = lens.Examples(pd.DataFrame({"prompt": [[{"role": "user", "content": "lied she"}]], "group": [0]}))
+    value = steering.effects(model, asked, score, progress=False)["value"].iloc[0]
+    assert first["prompted"] == pytest.approx(value, abs=1e-4)
+    assert abs(first["prompted"] - first["plain"]) > 1e-3
 
 
 def test_dialogues_that_cannot_be_held_are_told():

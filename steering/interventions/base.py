@@ -81,9 +81,16 @@ class Intervention(ABC):
     @property
     def identifier(self) -> str:
         """A short content hash of what it does, after the name of its kind."""
-        digest = hashlib.sha256(repr(self._with(strength=0.0)).encode())
+        # Tensors and directions by what they hold, of which their representations show little.
+        held = {name: value for name, value in vars(self).items() if name != "strength"}
+        plain = {name: value for name, value in held.items() if not isinstance(value, Tensor)}
+        digest = hashlib.sha256(repr(plain).encode())
         for tensor in self.tensors():
             digest.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
+        for value in held.values():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, Direction):
+                    digest.update(one.hash().encode())
         for gate in () if self.when is None else self.when.gates:
             digest.update(gate.direction.vector.double().numpy().tobytes())
         for amount in self.strength.values() if isinstance(self.strength, Mapping) else [self.strength]:

@@ -62,7 +62,8 @@ class Measure:
     needs: `logits` of the token after the prompt, or generated `text`, of the steered model; or the `model`, to run it
     itself. coherence, where the measure can tell it itself: how far the model still answers the question at all, a
     share per row. variants: for `logits`, the rows (each with its own `prompt`) that are asked in place of one; its
-    value is the mean of theirs. response: for `model`, the column whose text follows the prompt.
+    value is the mean of theirs. response: for `model`, the column whose text follows the prompt. given: what it was
+    made with, which tells measures of one name apart.
     """
 
     name: str
@@ -72,6 +73,15 @@ class Measure:
     max_new_tokens: int = field(default=32)
     variants: Callable[[TableRow], list[TableRow]] | None = None
     response: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def described(self) -> dict[str, Any]:
+        """What the settings of a run say of it. Of functions only their names."""
+        plain = {
+            name: getattr(value, "__qualname__", type(value).__name__) if callable(value) else value
+            for name, value in self.given.items()
+        }
+        return {"name": self.name, "max_new_tokens": self.max_new_tokens, "response": self.response, **plain}
 
     def __call__(self, outcome: Outcome) -> Float[np.ndarray, " n"]:
         return self.value(outcome)

@@ -35,7 +35,7 @@ def log_probability(
         return total / count if reduce == "mean" else np.where(count > 0, total, np.nan)
 
     label = name or f"{reduce} log P({response})"
-    return Measure(label, "model", value, response=response)
+    return Measure(label, "model", value, response=response, given={"reduce": reduce})
 
 
 def perplexity(response: str | None = None, *, name: str | None = None, max_new_tokens: int = 32) -> Measure:

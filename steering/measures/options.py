@@ -55,7 +55,7 @@ def option(positive: str | Sequence[str], negative: str | Sequence[str], *, name
         return masses(outcome).sum(axis=0)
 
     label = name or f"P({'|'.join(sides[0])})"
-    return Measure(label, "logits", value, coherence)
+    return Measure(label, "logits", value, coherence, given={"positive": sides[0], "negative": sides[1]})
 
 
 def expected_value(
@@ -124,7 +124,9 @@ def expected_value(
         return np.array([float(probability[k, ids(outcome, k)].sum()) for k in range(len(outcome.rows))])
 
     label = name or f"EV({'|'.join(options)})"
-    return Measure(label, "logits", value, coherence, variants=None if prompt is None else variants)
+    asked = None if prompt is None else variants
+    given = {"scores": dict(scores), "prompt": prompt, "orders": orders, "letters": letters, "key": key}
+    return Measure(label, "logits", value, coherence, variants=asked, given=given)
 
 
 def _probabilities(outcome: Outcome) -> Float[torch.Tensor, "n vocab"]:

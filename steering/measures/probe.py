@@ -37,4 +37,4 @@ def probe_score(
         return direction.project(acts[direction.site]).double().numpy()
 
     label = name or f"projection on {direction.provenance.method} at {direction.site}"
-    return Measure(label, "model", value, response=response)
+    return Measure(label, "model", value, response=response, given={"direction": direction.hash(), "span": span})

@@ -31,12 +31,18 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 def text(
-    score: Callable[[str, TableRow], float], *, name: str, max_new_tokens: int = 32, cut_off: bool = False
+    score: Callable[[str, TableRow], float],
+    *,
+    name: str,
+    max_new_tokens: int = 32,
+    cut_off: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> Measure:
     """A measure of generated text: `score(text, row)` gives a number, nan for "cannot be told".
 
-    Empty text is missing, and so is text cut off by the token limit (unless `cut_off`). Raises DataError naming the row
-    whose score raised, or was no number.
+    Empty text is missing, and so is text cut off by the token limit (unless `cut_off`). given: what tells it from
+    others of its name (see `Measure`); by default the function's name. Raises DataError naming the row whose score
+    raised, or was no number.
     """
 
     def value(outcome: Outcome) -> Float[np.ndarray, " n"]:
@@ -51,7 +57,8 @@ def text(
                     raise DataError(f"Row {number}: {name!r} failed on {made.text!r:.60}: {error!r:.200}") from error
         return out
 
-    return Measure(name, "text", value, max_new_tokens=max_new_tokens)
+    known = {"cut_off": cut_off, **({"score": score} if given is None else given)}
+    return Measure(name, "text", value, max_new_tokens=max_new_tokens, given=known)
 
 
 def contains(words: str | Sequence[str], *, name: str | None = None, max_new_tokens: int = 32) -> Measure:
@@ -62,7 +69,8 @@ def contains(words: str | Sequence[str], *, name: str | None = None, max_new_tok
         words_here = filled(wanted, row)
         return float(any(re.search(rf"(?<!\w){re.escape(w.strip())}(?!\w)", made, re.IGNORECASE) for w in words_here))
 
-    return text(score, name=name or f"contains {'|'.join(wanted)}", max_new_tokens=max_new_tokens)
+    label = name or f"contains {'|'.join(wanted)}"
+    return text(score, name=label, max_new_tokens=max_new_tokens, given={"words": wanted})
 
 
 def refusal(
@@ -85,7 +93,8 @@ def refusal(
         said = _plain(made)
         return float(any(phrase in said if anywhere else said.startswith(phrase) for phrase in wanted))
 
-    return text(score, name=name, max_new_tokens=max_new_tokens, cut_off=True)
+    given = {"phrases": wanted, "anywhere": anywhere}
+    return text(score, name=name, max_new_tokens=max_new_tokens, cut_off=True, given=given)
 
 
 def repetition(*, n: int = 4, max_new_tokens: int = 32) -> Measure:
@@ -135,7 +144,7 @@ def lexicon(
             return np.nan
         return float(sum(counted.get(word, 0.0) * count for word, count in words.items()) / words.total())
 
-    return text(score, name=name, max_new_tokens=max_new_tokens, cut_off=cut_off)
+    return text(score, name=name, max_new_tokens=max_new_tokens, cut_off=cut_off, given={"weights": counted})
 
 
 def judge(
@@ -169,7 +178,7 @@ def judge(
 
     if batch < 1:
         raise DataError(f"batch={batch}: a judge is shown at least one text at a time.")
-    return Measure(name, "text", value, max_new_tokens=max_new_tokens)
+    return Measure(name, "text", value, max_new_tokens=max_new_tokens, given={"judge": score, "cut_off": cut_off})
 
 
 def generated(outcome: Outcome) -> Sequence[Generation]:

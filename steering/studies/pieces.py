@@ -26,12 +26,14 @@ class Pieces:
         self._files = None if folder is None else Files(folder)
         if self._files is None:
             return
-        mine = json.dumps(settings, sort_keys=True, default=str)
+        # In the order given: what is told apart by its place (personas, options of a scale) has one.
+        mine = json.dumps(settings, default=str)
         held = self._files.put_new(RUN, mine.encode())
         if held != mine.encode():
             theirs, ours = _read(held, folder), json.loads(mine)
-            other = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
-            first = other[0]
+            # As text, which keeps the order of what is in it.
+            alike = {name for name in theirs.keys() & ours if json.dumps(theirs[name]) == json.dumps(ours[name])}
+            first = min((theirs.keys() | ours) - alike, default="order of settings")
             raise ArtifactError(
                 f"{folder} holds a run of other {first!r} ({theirs.get(first)!r:.80}, now {ours.get(first)!r:.80}); "
                 "give a new folder, or the same settings."

@@ -1,5 +1,6 @@
 """Result: what a study found, with what it was given, and the page that tells it. Every study returns one."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -172,9 +173,16 @@ def settings_of(model: Model, **given: Any) -> dict[str, Any]:
     return {
         "model": model.name,
         "fingerprint": model.fingerprint,
+        "dtype": str(model.dtype),
+        "applied": list(model.applied),
         **given,
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def digest_of(given: Any) -> str:
+    """A short content hash of numbers, texts, lists and dictionaries, in their order."""
+    return hashlib.sha256(json.dumps(given, default=str).encode()).hexdigest()[:16]
 
 
 def rounded(values: Sequence[float], digits: int = 2) -> list[float]:

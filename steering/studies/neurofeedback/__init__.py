@@ -149,7 +149,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
     told = plan.form.report([(plan.sentences[0], 0), (plan.sentences[-1], 1)], plan.sentences[0])
     return settings_of(
         plan.model,
-        sentences=plan.examples.hash(),
+        sentences=plan.examples.hash(whole=True),
         n=len(plan.examples),
         axes=list(asked) or [one if isinstance(one, str) else repr(one) for one in flat_axes(plan.asked)],
         directions=_digest(plan.asked),

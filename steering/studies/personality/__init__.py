@@ -21,10 +21,11 @@ from lens.errors import DataError
 from lens.examples import Prompt
 from lens.model import Model
 from lens.sites import Site
+from steering.studies.imbued import chats
 from steering.studies.personality import tasks
 from steering.studies.personality.answering import LEAST_MASS, administer
 from steering.studies.personality.behaving import Behaviour
-from steering.studies.personality.conditions import Condition, chats, conditions_from_csv
+from steering.studies.personality.conditions import Condition, conditions_from_csv
 from steering.studies.personality.figures import figures
 from steering.studies.personality.inventory import Inventory
 from steering.studies.personality.organism import TALK, for_traits, of_organism, steered_warmth

@@ -20,7 +20,7 @@ from lens.examples import Prompt
 from lens.model import Model
 from steering.interventions import Intervention
 from steering.studies.ask import ask
-from steering.studies.personality.conditions import chats, imbued, takes_system
+from steering.studies.imbued import chats, imbued, takes_system
 from steering.studies.personality.inventory import Inventory
 
 LEAST_MASS = 0.1

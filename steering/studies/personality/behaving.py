@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from lens.errors import DataError
 from lens.examples import Examples, Prompt
@@ -13,7 +14,7 @@ from lens.model import Model
 from steering.effects import effects
 from steering.interventions import Intervention
 from steering.measures import Measure
-from steering.studies.personality.conditions import imbued, takes_system
+from steering.studies.imbued import imbued, takes_system
 from steering.studies.personality.tasks.asking import Asking
 
 
@@ -54,12 +55,13 @@ class Behaviour:
 
     def described(self) -> dict[str, Any]:
         """What the settings of a result say of it."""
-        data = None if self.examples is None else self.examples.hash()
+        data = None if self.examples is None else self.examples.hash(whole=True)
         given = {
             name: value.described() if isinstance(value, Asking) else str(value)
             for name, value in getattr(self.task, "keywords", {}).items()
         }
-        return {"trait": self.trait, "measure": self.name, "range": self.range, "data": data, "given": given}
+        measure = {"name": self.name} | ({} if self.measure is None else self.measure.described())
+        return {"trait": self.trait, "measure": measure, "range": self.range, "data": data, "given": given}
 
 
 def behave(
@@ -71,7 +73,7 @@ def behave(
     progress: bool = True,
 ) -> pd.DataFrame:
     """A row for every behaviour, text and scene: value (nan where it is missing, or where hardly any probability is
-    left on the options), and coherence as the measure has it."""
+    left on the options), group, and coherence as the measure has it."""
     system, parts = takes_system(model), []
     for behaviour in behaviours:
         if behaviour.examples is None or behaviour.measure is None:
@@ -87,6 +89,7 @@ def behave(
         found = effects(model, Examples(whole), behaviour.measure, *interventions, progress=progress)
         value = found["value"].where(~(found["coherence"] < least_mass))
         columns = {"trait": behaviour.trait, "text": owner, "row": np.tile(np.arange(rows), len(texts))}
+        columns["group"] = np.tile(behaviour.examples.groups.astype(str), len(texts))
         parts.append(pd.DataFrame(columns | {"value": value, "coherence": found["coherence"]}))
     return pd.concat(parts, ignore_index=True)
 
@@ -98,12 +101,15 @@ def _task(
     parts = []
     for number, text in enumerate(texts):
         done = behaviour.task(model, *changes, system=text, progress=progress).table
-        columns = {"trait": behaviour.trait, "text": number, "row": np.arange(len(done))}
+        row = np.arange(len(done))
+        columns = {"trait": behaviour.trait, "text": number, "row": row, "group": done.get("group", row).astype(str)}
         parts.append(pd.DataFrame(columns | {"value": done["value"].to_numpy(), "coherence": done["mass"].to_numpy()}))
     return pd.concat(parts, ignore_index=True)
 
 
-def values(table: pd.DataFrame, trait: str) -> np.ndarray:
-    """Values of one behaviour, [texts, scenes]."""
+def values(table: pd.DataFrame, trait: str) -> tuple[Float[np.ndarray, "texts scenes"], np.ndarray]:
+    """Values of one behaviour, and the group of each scene."""
     mine = table[table["trait"] == trait]
-    return mine.pivot(index="text", columns="row", values="value").to_numpy(dtype=float)
+    wide = mine.pivot(index="text", columns="row", values="value")
+    groups = mine.drop_duplicates("row").set_index("row")["group"]
+    return wide.to_numpy(dtype=float), groups[wide.columns].to_numpy()

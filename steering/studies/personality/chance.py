@@ -118,13 +118,20 @@ def bootstrapped(
     values: Float[np.ndarray, "w items"],
     weights: Float[np.ndarray, " items"],
     labels: Int[np.ndarray, " w"],
+    units: np.ndarray | None = None,
     *,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Float[np.ndarray, " draws"]:
-    """Shifts where wordings (of each side) and items (of each sign) are both drawn anew."""
+    """Shifts where wordings (of each side) and items (of each sign) are both drawn anew.
+
+    units: items that belong together, of one sign, are drawn together (by default each by itself).
+    """
     rng = np.random.default_rng(seed)
-    wordings, items = drawn(labels, draws, rng), drawn(np.sign(weights), draws, rng)
+    alone = np.arange(len(weights)) if units is None else units
+    _, first, member = np.unique(alone, return_index=True, return_inverse=True)
+    wordings, together = drawn(labels, draws, rng), drawn(np.sign(weights)[first], draws, rng)
+    items = together[:, member]
     return shift(resampled_scores(values, weights, items), labels, wordings)
 
 

@@ -1,6 +1,5 @@
 """Conditions: what is done to a model so that it has more of a trait, or less: words in its prompt, or steering."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from lens.errors import DataError, available
-from lens.examples import Prompt
-from lens.model import Model
-from lens.tokens import render
 from steering.interventions import Directional, Intervention
+from steering.studies.result import digest_of
 
 Wordings = Sequence[str | Sequence[str]]
+# Less than this away from a cosine of 1 or −1, two directions are one.
+SAME = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +69,31 @@ class Condition:
         return [text for side in (self.high, self.low) for wording in side for text in wording]
 
     def random(self, seed: int) -> "Condition | None":
-        """The same along a random direction, the same for both sides; None where it is along none."""
+        """The same along random directions with the angle that those of both sides have; None where it is along none.
+
+        Two sides along one direction get one random direction, opposite directions get opposite ones.
+        """
         assert self.changes is not None
-        made = []
-        for change in self.changes:
-            if not isinstance(change, Directional):
-                return None
-            made.append(replace(change, direction=change.direction.random_like(seed)))
-        return replace(self, changes=(made[0], made[1]))
+        high, low = self.changes
+        if not isinstance(high, Directional) or not isinstance(low, Directional):
+            return None
+        one, other = high.direction.random_like(seed), low.direction.random_like(seed)
+        cosine = float(high.direction.vector.double() @ low.direction.vector.double())
+        if 1 - abs(cosine) < SAME:
+            other = other if cosine > 0 else -other
+        else:
+            u, v = (d.vector.double() for d in (one, high.direction.random_like(seed + 2**31)))
+            across = v - (v @ u) * u
+            turned = cosine * u + (1 - cosine**2) ** 0.5 * across / across.norm()
+            other = replace(other, vector=(turned / turned.norm()).float())
+        return replace(self, changes=(replace(high, direction=one), replace(low, direction=other)))
 
     def described(self) -> dict[str, Any]:
         """What the settings of a result say of it."""
         told: dict[str, Any] = {"name": self.name, "trait": self.trait}
         if self.changes is not None:
             return told | {"method": "steered", "changes": [one.identifier for one in self.changes]}
-        digest = hashlib.sha256("\n".join([*self.texts, str(len(self.high))]).encode()).hexdigest()[:16]
+        digest = digest_of([self.high, self.low])
         return told | {"method": "prompted", "high": len(self.high), "low": len(self.low), "texts": digest}
 
 
@@ -115,34 +124,3 @@ def conditions_from_csv(path: str | Path) -> list[Condition]:
         ]
         found.append(Condition.prompted(str(trait), sides[0], sides[1]))
     return found
-
-
-def imbued(prompt: Prompt, text: str, *, system: bool = True) -> Prompt:
-    """The prompt with a text before it: as its system message, or, of a plain text or where the chat template takes no
-    system message, at the beginning of what is asked."""
-    if not text:
-        return prompt
-    if isinstance(prompt, str):
-        return f"{text} {prompt}"
-    first = prompt[0]
-    if first["role"] == "system" or not system:
-        return [{**first, "content": f"{text} {first['content']}"}, *prompt[1:]]
-    return [{"role": "system", "content": text}, *prompt]
-
-
-def chats(model: Model) -> bool:
-    """Whether questions are chat messages to this model."""
-    return bool(getattr(model.tokenizer, "chat_template", None))
-
-
-def takes_system(model: Model) -> bool:
-    """Whether the chat template shows a system message: some refuse it, some drop it."""
-    if not chats(model):
-        return False
-    from jinja2 import TemplateError
-
-    try:
-        shown = render(model.tokenizer, imbued([{"role": "user", "content": "asked"}], "told"))[0]
-    except TemplateError:
-        return False
-    return "told" in shown

@@ -23,8 +23,8 @@ from lens.sites import Site
 from probes.metrics import p_value
 from steering.apply import apply
 from steering.interventions import Intervention
+from steering.studies.imbued import imbued, takes_system
 from steering.studies.personality.chance import ROUNDING
-from steering.studies.personality.conditions import imbued, takes_system
 
 PERMUTATIONS = 999
 SAFE = 1e-12

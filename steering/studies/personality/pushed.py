@@ -52,7 +52,9 @@ class Pushed:
             ]
             contribution = each[0] * weights * len(weights)
             contexts, items = np.indices(contribution.shape)
-            units = (items if contribution.shape[1] >= contribution.shape[0] else contexts).reshape(-1).astype(str)
+            names = self._groups(part) if kind == "behaviour" else np.arange(contribution.shape[1])
+            many = len(set(names.tolist())) >= contribution.shape[0]
+            units = (names[items] if many else contexts).reshape(-1).astype(str)
             flat = contribution.reshape(-1)
             low, high = mean_interval(flat, units, seed=study.seed)
             p = np.array([self._p(kind, trait, each[0], flat, units, table), chance.beyond_random(found[0], random)])
@@ -105,6 +107,10 @@ class Pushed:
         wide = part.assign(change=part["high"] - part["low"]).pivot(index="context", columns="row", values="change")
         return wide.to_numpy(dtype=float)
 
+    def _groups(self, part: pd.DataFrame) -> np.ndarray:
+        """Of each scene."""
+        return part.drop_duplicates("row").sort_values("row")["group"].to_numpy()
+
     def _weights(self, kind: str, trait: str, count: int) -> Float[np.ndarray, " rows"]:
         items = self.study.inventory.items
         if kind == "self-report":
@@ -118,7 +124,7 @@ class Pushed:
     def _p(
         self, kind: str, trait: str, change: np.ndarray, flat: np.ndarray, units: np.ndarray, table: pd.DataFrame
     ) -> float:
-        """Over items, scenes or contexts, whichever are more; one-sided as the shift is to be positive."""
+        """Over items, groups of scenes or contexts, whichever are more; one-sided as the shift is to be positive."""
         if kind == "self-report" and change.shape[1] >= change.shape[0]:
             mine = table[(table["kind"] == kind) & (table["draw"] == 0)]
             per = mine.assign(change=mine["high"] - mine["low"]).groupby("row")["change"].mean()

@@ -1,7 +1,5 @@
 """What the study runs on a model: answers, behaviour and states, prompted and steered, each kept as it is done."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +9,19 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from lens.errors import DataError, ModelError, available
+from lens.errors import ArtifactError, DataError, ModelError, available
 from lens.examples import Prompt
 from lens.model import Model
 from lens.sites import Site
 from steering.interventions import Directional
+from steering.studies.imbued import chats, imbued, takes_system
 from steering.studies.personality import holding
 from steering.studies.personality.answering import administer, questions
 from steering.studies.personality.behaving import Behaviour, behave
-from steering.studies.personality.conditions import Condition, chats, imbued, takes_system
+from steering.studies.personality.conditions import Condition
 from steering.studies.personality.inventory import Inventory
 from steering.studies.pieces import Pieces
-from steering.studies.result import settings_of
+from steering.studies.result import digest_of, settings_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +46,18 @@ class Study:
         asked = self.inventory
         return settings_of(
             self.model,
-            applied=list(self.model.applied),
             inventory=asked.name,
-            items=_digest(asked.items[["text", "trait", "key"]].to_dict("split")["data"]),
+            items=digest_of(asked.items[["text", "trait", "key"]].to_dict("split")["data"]),
             scale=dict(asked.scale),
             labels=asked.labels,
             templates=list(asked.templates),
             cue=asked.cue,
+            joint=asked.joint,
             skipped=asked.skipped,
             conditions=[one.described() for one in self.conditions],
             behaviours=[one.described() for one in self.behaviours],
             contexts=list(self.contexts),
-            scenes=_digest(list(self.scenes)),
+            scenes=digest_of(list(self.scenes)),
             sites=[str(site) for site in self.sites],
             random_draws=self.random_draws,
             least_mass=self.least_mass,
@@ -88,6 +87,8 @@ class Study:
                 )
             for change in one.changes or ():
                 change.check_model(self.model)
+            if self.random_draws and along_direction(one):
+                _check_random(one)
         if not 0 < self.margin < 1 or not 0 <= self.least_mass < 1 or self.random_draws < 0:
             raise DataError(
                 f"margin={self.margin} (between 0 and 1), least_mass={self.least_mass} (from 0, below 1), "
@@ -237,7 +238,7 @@ class Study:
             return []
         assert condition.changes is not None
         last = max(place.depth for change in condition.changes for place in change.places(self.model))
-        return [number for number, site in enumerate(self.sites) if site.depth >= last]
+        return [number for number, site in enumerate(self.sites) if site.depth > last]
 
     def _administer(self, inventory: Inventory, texts: Sequence[str]) -> pd.DataFrame:
         return administer(self.model, inventory, texts, least_mass=self.least_mass, progress=self.progress)
@@ -249,8 +250,15 @@ class Study:
         return behave(self.model, chosen, texts, *changes, least_mass=self.least_mass, progress=self.progress)
 
 
-def _digest(given: Any) -> str:
-    return hashlib.sha256(json.dumps(given, default=str).encode()).hexdigest()[:16]
+def _check_random(condition: Condition) -> None:
+    """Raises DataError: interventions that take from their direction what random ones do not have."""
+    try:
+        condition.random(0)
+    except ArtifactError as error:
+        raise DataError(
+            f"Condition {condition.name!r}: no random directions can stand beside it ({error}) Give an intervention "
+            "that says itself where it leads, such as Ablate(direction, to=…), or random_draws=0, which shows nothing."
+        ) from error
 
 
 def along_direction(condition: Condition) -> bool:

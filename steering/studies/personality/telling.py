@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,23 @@ FOLLOWS = {
     "behaviour": ("behaviour follows {name}", "What it does moves with {name}."),
     "state": ("state holds {name}", "Its state keeps {name} apart in wordings that the direction was not fitted on."),
 }
+
+
+class Measured(NamedTuple):
+    """Values of wordings [w, items or scenes], the weights of these, which of them belong together, the range, and how
+    much probability was left on the options."""
+
+    values: Float[np.ndarray, "w k"]
+    weights: Float[np.ndarray, " k"]
+    units: np.ndarray
+    range: float
+    left: float
+
+    def bootstrapped(self, labels: np.ndarray, seed: int) -> Float[np.ndarray, " draws"]:
+        """Shifts between the wordings of label 1 and −1, as shares of the range."""
+        mine = labels != 0
+        found = chance.bootstrapped(self.values[mine], self.weights, labels[mine], self.units, seed=seed)
+        return np.asarray(found / self.range)
 
 
 class Told:
@@ -82,7 +99,7 @@ class Told:
             floor = self._floor(one)
             if floor > FLOOR:
                 self.notes.append(f"{one.name}: so few wordings that p cannot fall below {floor:.2g}; give more.")
-            rows = [self._follows(one, kind, trait, *what) for (kind, trait), what in measured.items()]
+            rows = [self._follows(one, kind, trait, what) for (kind, trait), what in measured.items()]
             if study.scenes:
                 rows.append(self._holds(one))
             yield from self._claims(one, rows)
@@ -109,9 +126,8 @@ class Told:
         all_of_them, high = len(self.study.owners), len(one.high)
         return 1 / (comb(all_of_them, high) * comb(all_of_them - high, len(one.low)))
 
-    def _measured(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, float, float]]:
-        """By kind and trait: values of wordings [w, items or scenes], the weights of these, the range, and how much
-        probability was left on the options."""
+    def _measured(self) -> dict[tuple[str, str], Measured]:
+        """By kind and trait."""
         study, found = self.study, {}
         answers = study.ratings(self.pieces)
         self._count(answers, "prompted")
@@ -120,7 +136,9 @@ class Told:
         mass = float(answers["mass"].mean())
         for trait in study.inventory.traits:
             mine = traits == trait
-            found["self-report", trait] = (rated[:, mine], chance.balanced(keys[mine]), study.inventory.range, mass)
+            weights = chance.balanced(keys[mine])
+            units = np.arange(len(weights))
+            found["self-report", trait] = Measured(rated[:, mine], weights, units, study.inventory.range, mass)
         self._wordings(rated, ratings(answers, study.inventory.only(templates=[0]), column="likeliest"))
         self._alphas(rated)
         if study.behaviours:
@@ -129,10 +147,11 @@ class Told:
             if lost:
                 self.notes.append(f"{lost} of {len(done)} values of behaviour are missing.")
             for one in study.behaviours:
-                each = study.by_wording(values(done, one.trait))
+                given, groups = values(done, one.trait)
+                each = study.by_wording(given)
                 weights = np.full(each.shape[1], 1 / each.shape[1])
                 left = float(done.loc[done["trait"] == one.trait, "coherence"].mean())
-                found["behaviour", one.trait] = (each, weights, one.range, left)
+                found["behaviour", one.trait] = Measured(each, weights, groups, one.range, left)
         return found
 
     def _wordings(self, rated: Float[np.ndarray, "w items"], likeliest: Float[np.ndarray, "texts items"]) -> None:
@@ -162,15 +181,13 @@ class Told:
             alphas.append(cronbach_alpha(mine) if enough else np.nan)
         self.tables["reliability"] = table.assign(alpha_of_personas=alphas)
 
-    def _follows(
-        self, one: Condition, kind: str, trait: str, each: np.ndarray, weights: np.ndarray, span: float, mass: float
-    ) -> dict[str, Any]:
+    def _follows(self, one: Condition, kind: str, trait: str, what: "Measured") -> dict[str, Any]:
         """How far a condition moves one trait, as a share of the range."""
-        study = self.study
+        study, each = self.study, what.values
         labels = study.labels(one.name)
-        scores = chance.scored(each, weights) / span
+        scores = chance.scored(each, what.weights) / what.range
         mine = labels != 0
-        boot = chance.bootstrapped(each[mine], weights, labels[mine], seed=study.seed) / span
+        boot = what.bootstrapped(labels, study.seed)
         low, high = chance.interval(boot)
         value = chance.shift(scores[None], labels, np.ones((1, len(labels))))[0]
         return {
@@ -185,8 +202,8 @@ class Told:
             "n": int((~np.isnan(each[mine])).sum()),
             "groups": int((~np.isnan(scores[mine])).sum()),
             "missing": int(np.isnan(each[mine]).sum()),
-            "left": mass,
-            "keyed_both": kind != "self-report" or bool((weights > 0).any() and (weights < 0).any()),
+            "left": what.left,
+            "keyed_both": kind != "self-report" or bool((what.weights > 0).any() and (what.weights < 0).any()),
         }
 
     def _holds(self, one: Condition) -> dict[str, Any]:
@@ -236,19 +253,15 @@ class Told:
                 gate=bool(row["keyed_both"] and row["low"] > SLIGHT and row.get("gate", True)),
             )
 
-    def _parts(self, one: Condition, measured: dict[tuple[str, str], tuple[Any, ...]]) -> Iterator[Claim]:
+    def _parts(self, one: Condition, measured: dict[tuple[str, str], Measured]) -> Iterator[Claim]:
         """Whether one of self-report and behaviour follows while the other stays within the margin."""
         keys = [(kind, one.trait) for kind in ("self-report", "behaviour")]
         if not all(key in measured for key in keys):
             return
         both = [measured[key] for key in keys]
         study, labels = self.study, self.study.labels(one.name)
-        mine = labels != 0
-        scores = [chance.scored(each, weights) / span for each, weights, span, _ in both]
-        boots = [
-            chance.bootstrapped(each[mine], weights, labels[mine], seed=study.seed) / span
-            for each, weights, span, _ in both
-        ]
+        scores = [chance.scored(what.values, what.weights) / what.range for what in both]
+        boots = [what.bootstrapped(labels, study.seed) for what in both]
         rows = [row for row in self.shifts if row["condition"] == one.name and row["measured"] == one.trait]
         follow = [next(row for row in rows if row["kind"] == kind) for kind in ("self-report", "behaviour")]
         still = [chance.equivalent(each, labels, study.margin) for each in scores]

@@ -10,8 +10,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from lens.errors import DataError, available
-from lens.examples import Examples, Prompt
+from lens.examples import Examples
+from lens.model import Model
 from steering.studies.firsts import Columns, texts_of
+from steering.studies.imbued import imbued, takes_system
 
 KNOWN = ("persona", "line")
 FEW = 4
@@ -84,11 +86,14 @@ class Cast:
             _parts(*rows, traits, seed),
         )
 
-    def said(self, rows: Examples, lines: Sequence[str]) -> Examples:
+    def said(self, model: Model, rows: Examples, lines: Sequence[str]) -> Examples:
         """Every row after every line: all rows after the first line, and on."""
+        system = takes_system(model)
         frame = pd.concat([rows.frame] * len(lines), ignore_index=True)
         owner = np.repeat(np.arange(len(lines)), len(rows)).tolist()
-        frame["prompt"] = [said(lines[who], prompt) for who, prompt in zip(owner, frame["prompt"], strict=True)]
+        frame["prompt"] = [
+            imbued(prompt, lines[who], system=system) for who, prompt in zip(owner, frame["prompt"], strict=True)
+        ]
         return Examples(frame)
 
     def rows(self, table: Examples, part: str, **values: Any) -> Examples:
@@ -103,15 +108,6 @@ def read_personas(path: str | Path) -> pd.DataFrame:
         return pd.read_csv(path, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no readable CSV file in UTF-8: {error}") from None
-
-
-def said(line: str, prompt: Prompt) -> Prompt:
-    """A prompt after a persona's line: a system message in a chat, a sentence before a text."""
-    if not line:
-        return prompt
-    if isinstance(prompt, str):
-        return f"{line} {prompt}"
-    return [{"role": "system", "content": line}, *prompt]
 
 
 def _signs(personas: pd.DataFrame, traits: Sequence[str]) -> Float[np.ndarray, "personas traits"]:

@@ -64,13 +64,13 @@ class Place:
 
 def places(model: Model, cast: Cast, *, progress: bool = True) -> list[Place]:
     """Every layer's directions. Raises DataError: a trait, or refusal, that leaves no trace at a layer."""
-    requests = cast.said(cast.rows(cast.requests, "train"), [cast.neutral])
+    requests = cast.said(model, cast.rows(cast.requests, "train"), [cast.neutral])
     asked = collect(model, requests, sites="resid_post", span="prompt[-1]", progress=progress)
     signs = np.vstack([cast.signs, np.zeros(len(cast.traits))])
     lines = [*cast.lines, cast.neutral]
     checked = {}
     for trait in cast.traits:
-        rows = cast.said(cast.rows(cast.checks, "train", trait=trait), lines)
+        rows = cast.said(model, cast.rows(cast.checks, "train", trait=trait), lines)
         checked[trait] = collect(model, rows, sites="resid_post", span="prompt[-1]", progress=progress)
     fit = np.linalg.pinv(np.column_stack([np.ones(len(signs)), signs]))[1:]
     found = []

@@ -51,8 +51,9 @@ def moved(cast: Cast, by_row: dict[str, np.ndarray], groups: dict[str, np.ndarra
     low = []
     for number in range(len(cast.names)):
         parts = [trait for trait, sign in zip(cast.traits, cast.signs[number], strict=True) if sign]
-        # Means of traits add up; rows of one trait are as many as they are.
-        values = np.concatenate([by_row[trait][number] * len(parts) for trait in parts])
+        # Means of traits add up: of all rows, those of a trait with few count as much as those of one with many.
+        rows = sum(len(by_row[trait][number]) for trait in parts)
+        values = np.concatenate([by_row[trait][number] * rows / len(by_row[trait][number]) for trait in parts])
         low.append(mean_interval(values, np.concatenate([groups[trait] for trait in parts]), seed=seed)[0])
     return np.array(low)
 

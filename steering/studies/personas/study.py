@@ -16,9 +16,9 @@ from steering.answers import AnswerIds
 from steering.studies.asked import Asked, unpushed
 from steering.studies.firsts import Columns, Firsts
 from steering.studies.personas import matching
-from steering.studies.personas.cast import POLES, REFUSAL, Cast, said
+from steering.studies.personas.cast import PARTS, POLES, REFUSAL, Cast
 from steering.studies.personas.geometry import Place
-from steering.studies.result import settings_of
+from steering.studies.result import digest_of, settings_of
 
 # Of the matched strength: what a comparison at unmatched strength would have found.
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -51,9 +51,10 @@ class Study:
             personas=dict(zip(cast.names, cast.lines, strict=True)),
             signs=dict(zip(cast.names, signs, strict=True)),
             neutral=cast.neutral,
-            requests=cast.requests.hash(),
-            checks=cast.checks.hash(),
-            groups={part: sum(one == part for one in cast.part.values()) for part in ("train", "validation", "test")},
+            requests=cast.requests.hash(whole=True),
+            checks=cast.checks.hash(whole=True),
+            groups={part: sum(one == part for one in cast.part.values()) for part in PARTS},
+            dealt=digest_of(sorted(cast.part.items())),
             tolerance=self.tolerance,
             draws=self.draws,
             seed=self.seed,
@@ -68,7 +69,7 @@ class Study:
         longest = max([*self.cast.lines, self.cast.neutral], key=len)
         for rows, columns in ((self.cast.requests, REFUSAL), (self.cast.checks, POLES)):
             Firsts.of(self.model, rows, columns)
-            self.model.rows([said(longest, prompt) for prompt in rows.prompts])
+            self.model.rows(self.cast.said(self.model, rows, [longest]).prompts)
 
     @cached_property
     def asked(self) -> Examples:
@@ -90,13 +91,13 @@ class Study:
     def prompted(self, rows: Examples, columns: Columns) -> Float[np.ndarray, "personas n 2"]:
         """Answers after every persona's line, and after the neutral one, which comes last."""
         lines = [*self.cast.lines, self.cast.neutral]
-        said_so = self.cast.said(rows, lines)
+        said_so = self.cast.said(self.model, rows, lines)
         found = unpushed(self.model, said_so, columns, known=self._ids, progress=self.progress)
         return found.reshape(len(lines), len(rows), 2)
 
     def neutral(self, rows: Examples, columns: Columns) -> Asked:
         """Rows after the neutral line, to be steered."""
-        plain = self.cast.said(rows, [self.cast.neutral])
+        plain = self.cast.said(self.model, rows, [self.cast.neutral])
         return Asked(self.model, plain, columns, known=self._ids, progress=self.progress)
 
     @cached_property

@@ -40,7 +40,7 @@ class Study:
         """Everything that decides the numbers."""
         return settings_of(
             self.model,
-            questions=self.questions.examples.hash(),
+            questions=self.questions.examples.hash(whole=True),
             n=len(self.questions),
             groups=len(set(self.groups)),
             spoken=self.questions.spoken,

@@ -10,6 +10,8 @@ Source: Chen et al., Persona Vectors (2025) for the pooled r; the within-conditi
 replications of it.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -29,6 +31,9 @@ def monitored(
     """r and r within conditions, each with its cluster-bootstrap interval over groups, the 95th percentile of |r| of
     the null's projections, and p = (1 + #{|r_null| ≥ |r|}) / (1 + draws). n, missing: rows with and without a score."""
     known = ~np.isnan(score)
+    if not known.any():
+        names = [f"{prefix}{name}" for prefix in ("", "within_") for name in ("r", "low", "high", "null_95", "p")]
+        return {"n": 0, "missing": len(score), **dict.fromkeys(names, math.nan)}
     x, y, names, member = projection[known], score[known], conditions[known].astype(str), groups[known]
     found: dict[str, float] = {"n": int(known.sum()), "missing": int((~known).sum())}
     random = null[known]

@@ -27,6 +27,7 @@ from steering.apply import apply
 from steering.effects import coherent, effects
 from steering.interventions import Add, Intervention, Unit
 from steering.measures import Measure
+from steering.studies.imbued import imbued, takes_system
 
 PLAIN, PROMPTED, STEERED = "plain", "prompted", "steered"
 DRAWS = 500
@@ -167,8 +168,8 @@ def _talked(
     limit: int,
     progress: bool,
 ) -> pd.DataFrame:
-    opening = [] if system is None else [{"role": "system", "content": system}]
-    held = [_Dialogue(list(opening)) for _ in dialogues]
+    shown = takes_system(model)
+    held = [_Dialogue([]) for _ in dialogues]
     rows = []
     for turn in range(len(dialogues[0])):
         live = [number for number, one in enumerate(held) if not one.over]
@@ -177,7 +178,8 @@ def _talked(
         for number in live:
             held[number].messages.append({"role": "user", "content": dialogues[number][turn]})
         if live:
-            frame = pd.DataFrame({"prompt": [list(held[number].messages) for number in live], "group": live})
+            prompts = [imbued(list(held[number].messages), system or "", system=shown) for number in live]
+            frame = pd.DataFrame({"prompt": prompts, "group": live})
             examples = Examples(frame.assign(**{name: [value] * len(live) for name, value in columns.items()}))
             found = effects(model, examples, measure, *changes, progress=progress)
             score[live], mass[live] = (found[name].to_numpy(dtype=float) for name in ("value", "coherence"))

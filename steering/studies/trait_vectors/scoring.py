@@ -81,4 +81,5 @@ def trait_score(
     def coherence(outcome: Outcome) -> Float[np.ndarray, " n"]:
         return log_masses(outcome).exp().sum(dim=0).numpy()
 
-    return Measure(name, "logits", value, coherence)
+    given = dict(zip(("high", "low", "others"), sides, strict=True))
+    return Measure(name, "logits", value, coherence, given=given)

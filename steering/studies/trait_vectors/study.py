@@ -16,7 +16,7 @@ from lens.sites import Site
 from probes.direction import Direction
 from steering.effects import effects
 from steering.measures import Measure
-from steering.studies.result import settings_of
+from steering.studies.result import digest_of, settings_of
 from steering.studies.trait_vectors import choosing, crosstalk, reading
 from steering.studies.trait_vectors.arms import Arms
 from steering.studies.trait_vectors.choosing import Chosen
@@ -51,10 +51,10 @@ class Study:
         """Everything that decides the numbers."""
         traits = {
             name: {
-                "pairs": trait.pairs.hash(),
-                "neutral": trait.neutral.hash(),
-                "unseen": None if trait.unseen is None else trait.unseen.hash(),
-                "measure": trait.measure.name,
+                "pairs": trait.pairs.hash(whole=True),
+                "neutral": trait.neutral.hash(whole=True),
+                "unseen": None if trait.unseen is None else trait.unseen.hash(whole=True),
+                "measure": trait.measure.described(),
                 "span": trait.span,
                 "pool": trait.pool,
                 "paired": trait.paired,
@@ -64,16 +64,18 @@ class Study:
             }
             for name, trait in self.traits.items()
         }
+        able = self.capability and [self.capability[0].hash(whole=True), self.capability[1].described()]
         return settings_of(
             self.model,
             traits=traits,
             groups={part: sum(one == part for one in self.parts.values()) for part in ("train", "validation", "test")},
+            dealt=digest_of(sorted(self.parts.items())),
             sites=[str(site) for site in self.sites],
             strengths=list(map(float, self.strengths)),
             draws=self.draws,
             share=self.share,
             steered=self.span,
-            capability=None if self.capability is None else [self.capability[0].hash(), self.capability[1].name],
+            capability=able,
             seed=self.seed,
             nulls="random directions of the same norm, isotropic and with the covariance within conditions, each at "
             "the layer and with the sign that is best on validation groups",
@@ -215,6 +217,10 @@ class Study:
             if not dialogues:
                 continue
             frame = self.tests[name].examples.frame.drop(columns="prompt")
+            words = frame[[column for column in ("high", "low") if column in frame]].astype(str)
+            if len(words.drop_duplicates()) > 1:
+                notes.append(f"{name}: no dialogues were held: its rows do not all have the same words for the poles.")
+                continue
             options: dict[str, Any] = {"direction": self.at(one.site)[name], "prompt": trait.ask}
             options |= {"strength": one.length, "unit": "raw", "columns": frame.iloc[0].to_dict()}
             options["max_new_tokens"] = trait.reply

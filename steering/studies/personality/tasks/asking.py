@@ -1,7 +1,5 @@
 """How tasks ask: probabilities of the answers there are, or replies that are kept and read by a rule or a judge."""
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from lens.model import Model
 from steering.apply import apply
 from steering.interventions import Intervention
 from steering.studies.ask import Answers, ask
-from steering.studies.personality.conditions import chats, imbued, takes_system
+from steering.studies.imbued import chats, imbued, takes_system
 from steering.studies.pieces import Pieces
-from steering.studies.result import settings_of
+from steering.studies.result import digest_of, settings_of
 
 Judge = Callable[[list[str], list[dict[str, Any]]], Sequence[Any]]
 BATCH = 16
@@ -104,8 +102,7 @@ class Talk:
         settings = settings_of(self.model, task=self.task, changes=changes, max_new_tokens=limit, **given)
         if resume is None:
             return Pieces(None, settings)
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        return Pieces(f"{resume}/{self.task} {digest}", settings)
+        return Pieces(f"{resume}/{self.task} {digest_of(settings)}", settings)
 
     def replies(self, pieces: Pieces, name: str, prompts: Sequence[Prompt]) -> list[str | None]:
         """What the model says to each prompt; None where it says nothing or is cut off by the limit."""

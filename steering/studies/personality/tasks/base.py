@@ -14,7 +14,8 @@ from steering.paired import paired
 class Task:
     """What a model did in a task.
 
-    table: a row for every question, with `value` (nan where it is missing) and `mass`, what was left on the options.
+    table: a row for every question, with `value` (nan where it is missing), `mass`, what was left on the options, and
+    `group`, equal for what belongs together (without it each row is by itself).
     scores: score, value, low, high, p (of 0, where that is a question), n, missing. notes: what a reader has to know.
     """
 

@@ -99,6 +99,7 @@ def iat(
     else:
         table = _by_text(talk, pairings, listing, iterations, seed)
     scores = score("D", table["value"].to_numpy(dtype=float), table["pairing"].to_numpy(), seed=seed, tested=True)
+    table["group"] = table["pairing"]
     lost = int(table["unparsed"].sum())
     if lost:
         notes += (
