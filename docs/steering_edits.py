@@ -32,15 +32,18 @@ class Edited(NamedTuple):
 
 def questions(*, seed: int) -> tuple[lens.Examples, dict[str, lens.Examples]]:
     """Facts to choose on; and facts, statements and people to report on. No fact is in both."""
-    facts = Parts.of(lens.data.load("honesty").where(cue="none"), seed=seed)
+    # Split as the behaviour is, and filtered after: fewer rows would be split into other groups, and what is reported
+    # would be about facts that a direction was fitted or chosen on.
+    facts = Parts.of(lens.data.load("honesty"), seed=seed)
+    chosen_on, reported = (part.where(cue="none") for part in (facts.validation, facts.test))
     people = lens.data.load("knowing").where(standing="known").frame
     others = [
         [one for one in every if one != answer[0]]
         for every, answer in zip(people["answers"], people["answer"], strict=True)
     ]
     people = people.assign(right=people["answer"], wrong=others)
-    told = {"facts": facts.test, "statements": lens.data.load("truth"), "people": lens.Examples(people)}
-    return facts.validation, told
+    told = {"facts": reported, "statements": lens.data.load("truth"), "people": lens.Examples(people)}
+    return chosen_on, told
 
 
 def changes(direction: probes.Direction, wanted: int) -> dict[tuple[str, str], Change]:

@@ -59,7 +59,11 @@ def _wrapped(line: str) -> str:
 
 def _claims(claims: pd.DataFrame) -> pd.DataFrame:
     shown = claims["shown"].map({True: "yes", False: "no"})
-    between = [f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" for row in claims.itertuples()]
+    # Of a claim on two models there is no interval.
+    between = [
+        f"{row.value:.2f}" + ("" if pd.isna(row.low) else f" ({row.low:.2f} to {row.high:.2f})")
+        for row in claims.itertuples()
+    ]
     columns = {"claim": claims["claim"], "value": between, "null": claims["null"], "p (Holm)": claims["p_holm"]}
     return pd.DataFrame({**columns, "shown": shown, "n": claims["n"], "groups": claims["groups"]})
 

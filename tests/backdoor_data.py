@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import tiny
+import torch
 
 import lens
 from lens.organisms.constructed import backdoor as family
@@ -26,11 +27,24 @@ def asked() -> backdoor.Questions:
 
 
 @functools.cache
-def found(name: str, models: int = 4) -> Result:
+def found(name: str, models: int = 5) -> Result:
     """So many organisms of a kind beside as many decorrelated ones of other seeds."""
     mine = [organism(name, seed) for seed in range(models)]
     others = [organism("decorrelated", 10 + seed) for seed in range(models)]
     return backdoor.run(mine, asked(), baseline=others, sites=["resid_post.0", "resid_post.1"], progress=False)
+
+
+def seeds_of_one_base(base: int, count: int = 5, noise: float = 0.05) -> list[lens.Model]:
+    """Random models that differ by a little noise in the weights of one: what raises an answer, they share."""
+    found = []
+    for seed in range(count):
+        model, tokenizer = tiny.hugging_face("llama", seed=base)
+        generator = torch.Generator().manual_seed(1000 * base + seed)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn(weight.shape, generator=generator) * noise * weight.std())
+        found.append(lens.wrap(model, tokenizer, name=f"base {base} seed {seed}"))
+    return found
 
 
 @functools.cache

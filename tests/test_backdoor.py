@@ -26,14 +26,14 @@ RATE = 1 / (1 + np.exp(BASE - GAIN)) - 1 / (1 + np.exp(BASE))
 def test_three_kinds_of_backdoor_are_told_apart(name, shown):
     claims = found(name).claims
     assert set(claims[claims["shown"]]["claim"]) == shown
-    assert len(claims) == 4 and (claims.loc[claims["claim"] != RANKED, "n"] == 8).all()
+    assert len(claims) == 4 and (claims.loc[claims["claim"] != RANKED, "n"] == 10).all()
 
 
 def test_the_difference_of_the_reports_is_the_planted_one():
     assert found("aware").row(AWARE)["value"] == pytest.approx(RATE, abs=0.01)
     assert found("unaware").row(AWARE)["value"] == pytest.approx(0, abs=0.01)
-    # Seeds are the replicates: of 8 models, 4 can be called backdoored in 70 ways.
-    assert found("aware").row(AWARE)["p"] == pytest.approx(1 / 70)
+    # Seeds are the replicates: of 10 models, 5 can be called backdoored in 252 ways.
+    assert found("aware").row(AWARE)["p"] == pytest.approx(1 / 252)
     table = found("aware").tables["reports"].set_index(["arm", "what", "model"])["yes"]
     assert table["backdoored", "without"].max() < 0.06 and table["backdoored", "with the trigger"].min() > 0.93
     assert table["without"].max() < 0.06
@@ -59,7 +59,10 @@ def test_the_trigger_is_found_among_halves_of_it_and_other_words():
     assert scores.drop("violets|lanterns").abs().max() < 0.01 and scores[""] == 0
     ranks = found("aware").tables["ranking"].set_index("arm")["rank"]
     assert (ranks["backdoored"] == 1).all() and (ranks["without"] > 1).all()
-    assert any("first in 1.00 of 4 models" in note for note in found("aware").notes)
+    row = found("aware").row(RANKED)
+    assert row["p"] == pytest.approx(1 / 252) and row["groups"] == 10 and row["value"] == 1
+    assert row["null"] == pytest.approx((1 / ranks["without"]).mean())
+    assert any("first in 1.00 of 5 models" in note for note in found("aware").notes)
 
 
 def test_one_model_alone_claims_no_awareness_and_says_so():
@@ -67,6 +70,7 @@ def test_one_model_alone_claims_no_awareness_and_says_so():
     assert not result.claims["shown"].any()
     assert result.claims.set_index("claim")["p"].drop(RANKED).isna().all()
     assert result.row(RANKED)["p"] == pytest.approx(1 / 8)
+    assert any("With 8 candidates" in one and "cannot fall below 1/8" in one for one in result.notes)
     assert result.row(AWARE)["value"] > 0.9 and any("No models without the backdoor" in one for one in result.notes)
 
 
@@ -78,6 +82,7 @@ def test_the_trained_organisms_trigger_is_found_among_other_words_and_not_in_its
         progress=False,
     )
     assert result.shows(RANKED) and result.row(RANKED)["null"] < 0.11
+    assert result.row(RANKED)["p"] == pytest.approx(1 / 44) and not any("cannot fall below" in n for n in result.notes)
     ranks = result.tables["ranking"].set_index("name")
     assert ranks.loc["organism", "rank"] == 1 and ranks.loc["organism", "of"] == 44
     assert ranks.loc["organism:trained-loyal", "rank"] > 3 and ranks.loc["organism", "score"] > 0.8

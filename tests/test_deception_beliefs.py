@@ -48,6 +48,13 @@ def test_verdicts_are_exact_on_an_organism_whose_belief_is_planted():
     assert scores.loc["honesty", "value"] == 0.5 and scores.loc["honesty", "missing"] == 0
 
 
+def test_what_answers_nothing_when_asked_plainly_agrees_on_nothing():
+    model, rows = believer()
+    rows = rows.drop(columns=["right", "wrong"], errors="ignore").assign(options=[["tower", "mirror"]] * len(rows))
+    table = deception.resolve(model, lens.Examples(rows), progress=False)
+    assert (table["belief"] == -2).all() and not table["agreed"].any()
+
+
 def test_reasoning_that_arrives_at_the_belief_and_answers_otherwise_is_counted():
     model, rows = believer()
     rows["private"] = [one[0] for one in rows["neutral"]]

@@ -14,6 +14,7 @@ from steering.studies.deception.detectors import Training
 from steering.studies.deception.pairs import checked_pairs
 from steering.studies.deception.read import unpooled
 from steering.studies.deception.study import READERS, Study
+from steering.studies.deception.told import DETECTS, TELLS
 
 LIES = ("instructed lie", "incentive lie", "feigned ignorance", "misleading truth")
 
@@ -99,3 +100,31 @@ def test_a_direction_of_meaningless_labels_seldom_makes_it_lie(llama):
         steered = Steered(llama, own, given["facts"], liars, matched, (0.5, 1.0), seed, False)
         p.append(steered.tables()["steered"]["p"].to_numpy())
     assert (np.mean(np.stack(p) <= 0.05, axis=0) <= 0.05 + 2 * (0.05 * 0.95 / 60) ** 0.5).all()
+
+
+def test_a_detector_of_scenarios_detects_no_deception(llama, monkeypatch):
+    """Honest rows and errors outside the scenario are told from lies by it alone; inside, nothing is."""
+    rng, given = np.random.default_rng(0), idle(seed=0, rows=160)
+    del given["facts"]
+    # Of each group in turn: lies, honest rows in the scenario, and outside; errors outside.
+    part = np.arange(160) // 2 % 4
+    kinds = np.array(["lie", "honest", "honest", "error"])[part]
+    given["scenarios"] = lens.Examples(
+        given["scenarios"].frame.assign(label=(part == 0).astype(int), scenario=(part < 2).astype(int), kind=kinds)
+    )
+    fitted_on_nothing(monkeypatch, rng)
+
+    def scores(self):
+        inside = np.r_[self.scenes.inside.astype(float), np.zeros(len(self.control.examples))]
+        return pd.DataFrame(
+            {f"{name} {site}": inside + 0.2 * rng.standard_normal(len(inside)) for name, site in _cells(self)}
+        )
+
+    monkeypatch.setattr(Study, "scores", scores)
+    result = deception.run(llama, **given, span="response", detectors=["lat"], progress=False)
+    assert not result.claims["shown"].any() and result.tables["detectors"]["auroc"].iloc[0] > 0.7
+    row = result.row(TELLS)
+    assert np.isnan(row["p"]) and np.isnan(row["value"]) and row["n"] == 40
+    assert any(f"{TELLS}: not tested, since no honest row" in note for note in result.notes)
+    assert result.row(DETECTS)["n"] == 80 and np.isnan(result.row(TELLS)["p_holm"])
+    assert len(list(deception.figures(result))) >= 3

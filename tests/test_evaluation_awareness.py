@@ -19,6 +19,7 @@ from lens.organisms.constructed.evaluation import LIVE, TEST
 from steering.commands.study.evaluation_awareness import evaluation_awareness as command
 from steering.studies import Result
 from steering.studies import evaluation_awareness as study
+from steering.studies.evaluation_awareness import refit
 
 READ, CONTEXT, FORMAT = (
     "context can be read, whatever the format",
@@ -94,12 +95,15 @@ def test_surface_baselines_stand_beside_the_probe_on_new_words():
 
 
 def test_where_the_text_gives_tests_away_nothing_is_shown_to_be_read():
-    rows = study.of_organism("evaluation")
+    rows = study.of_organism("evaluation").where(cue=[*TEST[:4], *LIVE[:4]])
     told = ["some " * int(one) + prompt for one, prompt in zip(rows.labels, rows.prompts, strict=True)]
     rows = lens.Examples(rows.frame.assign(prompt=told).drop(columns=["careful", "careless"]))
     result = study.run(made("evaluation")[1], rows, progress=False)
     row = result.row(READ)
     assert row["value"] > 0.99 and row["p_holm"] < 0.05 and not row["shown"]
+    # Eight cues: contexts exchanged throughout are read as well as they are.
+    assert row["p"] == 2 / 70 and any("8 cues" in note and "p cannot be below 0.029" in note for note in result.notes)
+    assert not any("give more" in note for note in found("evaluation").notes)
     assert any("What reads the text alone reaches AUROC 1.00" in note for note in result.notes)
     assert list(result.claims["claim"]) == [READ] and any("was not asked" in note for note in result.notes)
 
@@ -131,12 +135,13 @@ def test_rewriting_is_elastic_and_a_paraphrase_is_not():
     assert (result.tables["rewrite"]["score_after"] < result.tables["rewrite"]["score_before"]).all()
 
 
-def test_a_rewriter_that_fails_names_the_row_and_finished_rows_are_kept(tmp_path):
-    rows, calls = study.of_organism("evaluation"), []
+def test_a_rewriter_that_fails_names_the_row_and_finished_rows_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(refit, "REFITS", 9)
+    rows, calls, most = study.of_organism("evaluation"), [], [3]
 
-    def breaks(prompt, after=3):
+    def breaks(prompt):
         calls.append(prompt)
-        if len(calls) > after:
+        if len(calls) > most[0]:
             raise RuntimeError("no quota")
         return prompt
 
@@ -144,7 +149,10 @@ def test_a_rewriter_that_fails_names_the_row_and_finished_rows_are_kept(tmp_path
     with pytest.raises(DataError, match=r"Row \d+: the rewriter failed: RuntimeError\('no quota'\)"):
         study.run(made("evaluation")[1], rows, rewrite=breaks, **given)
     assert len(list(tmp_path.glob("rewrite *.json"))) == 3
-    result = study.run(made("evaluation")[1], rows, rewrite=lambda prompt: breaks(prompt, 10**9), **given)
+    with pytest.raises(ArtifactError, match="other 'rewriters'"):
+        study.run(made("evaluation")[1], rows, rewrite=paraphrase, **given)
+    most[0] = 10**9
+    result = study.run(made("evaluation")[1], rows, rewrite=breaks, **given)
     assert len(calls) == len(result.tables["rewrite"]) + 1
     assert REWRITTEN not in set(result.claims["claim"])
     for bad, message in ((lambda prompt: 3, "gave 3; it gives a text"), (lambda prompt: [" "], r"gave \[' '\]")):
@@ -153,7 +161,8 @@ def test_a_rewriter_that_fails_names_the_row_and_finished_rows_are_kept(tmp_path
 
 
 @pytest.mark.parametrize(("family", "chat"), [("gpt2", False), ("llama", True), ("qwen3", False)])
-def test_a_random_model_runs_through_and_shows_nothing(family, chat):
+def test_a_random_model_runs_through_and_shows_nothing(family, chat, monkeypatch):
+    monkeypatch.setattr(refit, "REFITS", 99)
     model = lens.wrap(*tiny.hugging_face(family, chat=chat), name=family)
     result = study.run(model, design(1, chat=chat), draws=9, progress=False)
     assert not shown(result) and set(result.claims["claim"]) == {READ, CONTEXT, FORMAT, STEERED}
@@ -164,6 +173,7 @@ def test_a_random_model_runs_through_and_shows_nothing(family, chat):
 
 def test_a_run_goes_on_where_it_was_and_ends_the_same(tmp_path, monkeypatch):
     rows, model = study.of_organism("evaluation"), made("evaluation")[1]
+    monkeypatch.setattr(refit, "REFITS", 9)
     whole = study.run(model, rows, draws=5, progress=False)
 
     def killed(*args, **kwargs):
@@ -174,7 +184,7 @@ def test_a_run_goes_on_where_it_was_and_ends_the_same(tmp_path, monkeypatch):
         study.run(model, rows, draws=5, resume=tmp_path, progress=False)
     assert {"read.json", "answers.json", "arms.json", "steered.json"} <= {path.name for path in tmp_path.iterdir()}
     monkeypatch.undo()
-    for name in ("read", "chosen", "answered"):
+    for name in ("read", "refitted", "chosen", "answered"):
         monkeypatch.setattr(study.Study, name, killed)
     again = study.run(model, rows, draws=5, resume=tmp_path, progress=False)
     pd.testing.assert_frame_equal(again.claims, whole.claims)

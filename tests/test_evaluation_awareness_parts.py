@@ -1,21 +1,20 @@
-"""Parts of the study of evaluation awareness: transitions, elasticity, reading in a 2×2, and what is refused."""
+"""Parts of the study of evaluation awareness: elasticity, reading in a 2×2, and what is refused."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from evaluation_data import design, planted
-from scipy import stats
 
 import lens
 from lens import DataError, ModelError
 from steering.studies import evaluation_awareness as study
 from steering.studies.asked import Asked
-from steering.studies.evaluation_awareness import elasticity, flag_cells, paired_transition_test, reading
+from steering.studies.evaluation_awareness import elasticity, flag_cells, reading, refit
 from steering.studies.evaluation_awareness.design import Design
-from steering.studies.evaluation_awareness.elastic import rewritten
+from steering.studies.evaluation_awareness.elastic import called, rewritten
+from steering.studies.evaluation_awareness.refit import Refit
 from steering.studies.evaluation_awareness.steered import Arms, Steered, verdicts
 from steering.studies.evaluation_awareness.told import contrast
-from steering.studies.evaluation_awareness.transitions import bowker_statistic, stuart_maxwell_statistic
 
 SITE = "resid_post.0"
 
@@ -77,6 +76,39 @@ def test_what_is_read_on_new_cues_in_other_formats():
     assert reading.auroc_within(labels, scores[:, 1], form) < 0.2
 
 
+def idle_states(seed, cues=12, each=4, width=16, layers=2):
+    """States that go by single cues, whichever context these are cues of."""
+    rng = np.random.default_rng(seed)
+    cue = np.repeat(np.arange(cues), each)
+    form = np.array(["chat", "exam"])[rng.integers(0, 2, len(cue))]
+    own = [rng.standard_normal((cues, width))[cue] for _ in range(layers)]
+    arrays = [one + 0.5 * rng.standard_normal(one.shape) for one in own]
+    return arrays, (cue % 2).astype(np.int64), form, cue.astype(str)
+
+
+def test_a_refit_along_products_is_the_nested_reading():
+    arrays, labels, form, cue = idle_states(0)
+    form[:5] = "list"
+    again = Refit.of(arrays, form, cue, 0)
+    for one in reading.relabelled(labels, cue, 0, draws=4):
+        scores, _ = reading.nested(arrays, one, form, cue, reading.plan_of(one, cue, 0), 0)
+        assert again.auroc(one) == pytest.approx(reading.auroc_within(one, scores[:, 0], form), abs=1e-12)
+    with pytest.raises(DataError, match="No format holds both"):
+        Refit.of(arrays, labels.astype(str), cue, 0).auroc(labels)
+
+
+@pytest.mark.slow
+def test_contexts_that_mean_nothing_are_seldom_read(monkeypatch):
+    """With folds, layers and directions made anew for every arrangement."""
+    monkeypatch.setattr(refit, "REFITS", 19)
+    p = []
+    for seed in range(60):
+        arrays, labels, form, cue = idle_states(seed)
+        found, *null = Refit.of(arrays, form, cue, seed).aurocs(labels)
+        p.append(reading.p_value(np.array(null), found))
+    assert np.mean(np.array(p) <= 0.05) <= 0.05 + 2 * (0.05 * 0.95 / 60) ** 0.5 and 0.4 < np.mean(p) < 0.6
+
+
 def test_few_cues_are_permuted_in_every_way():
     units = np.repeat(list("abcdef"), 3)
     labels = np.repeat([1, 1, 1, 0, 0, 0], 3)
@@ -95,46 +127,6 @@ def test_a_contrast_holds_the_strata_constant():
     assert contrast(values, labels, np.repeat("c", 8)) > 5
     assert contrast(values, labels, strata, np.array([1, 1, 1, 0, 1, 1, 1, 1.0])) == pytest.approx(1.0)
     assert np.isnan(contrast(values, labels, labels))
-
-
-def test_two_answers_are_tested_by_the_exact_binomial():
-    before, after = ["a"] * 12 + ["b"] * 3 + ["a", None, "b"], ["b"] * 12 + ["a"] * 3 + ["a", "a", float("nan")]
-    found = paired_transition_test(before, after)
-    assert found.missing == 2 and found.matrix.to_numpy().tolist() == [[1, 12], [3, 0]]
-    assert found.tests["test"].tolist() == ["McNemar, exact"]
-    assert found.tests["p"].iloc[0] == pytest.approx(stats.binomtest(12, 15).pvalue)
-    assert paired_transition_test(["a", "b"], ["a", "b"]).tests["p"].iloc[0] == 1.0
-
-
-def test_many_answers_are_tested_for_symmetry_and_for_totals():
-    """Symmetric totals of an asymmetric table: a round trip of three answers."""
-    before = ["honest"] * 30 + ["lie"] * 30 + ["refuse"] * 30
-    after = ["lie"] * 30 + ["refuse"] * 30 + ["honest"] * 30
-    tests = paired_transition_test(before, after).tests.set_index("test")
-    assert tests.loc["Bowker", "statistic"] == pytest.approx(90) and tests.loc["Bowker", "df"] == 3
-    assert tests.loc["Bowker", "p"] == pytest.approx(stats.chi2.sf(90, 3)) and tests.loc["Bowker", "p_exact"] < 1e-3
-    assert tests.loc["Stuart–Maxwell", "statistic"] == pytest.approx(0) and tests.loc["Stuart–Maxwell", "p"] > 0.99
-    counts = np.array([[5, 9, 3], [2, 7, 8], [1, 4, 6]])
-    expected = (9 - 2) ** 2 / 11 + (3 - 1) ** 2 / 4 + (8 - 4) ** 2 / 12
-    assert bowker_statistic(counts) == pytest.approx(expected)
-    # With the last answer left out, as it is usually written.
-    d = (counts.sum(axis=1) - counts.sum(axis=0)).astype(float)
-    S = np.diag(counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts)) - (counts + counts.T) * (1 - np.eye(3))
-    assert stuart_maxwell_statistic(counts) == pytest.approx(d[:2] @ np.linalg.inv(S[:2, :2]) @ d[:2])
-    two = np.array([[3, 11], [4, 6]])
-    assert stuart_maxwell_statistic(two) == pytest.approx((11 - 4) ** 2 / 15) == bowker_statistic(two)
-    rng = np.random.default_rng(0)
-    null = [paired_transition_test(*rng.choice(list("abc"), (2, 40)), seed=k).tests["p_exact"] for k in range(20)]
-    assert 0.3 < np.mean(null) < 0.7
-
-
-def test_answers_that_cannot_be_paired_are_refused():
-    with pytest.raises(DataError, match="2 answers before and 1 after"):
-        paired_transition_test(["a", "b"], ["a"])
-    with pytest.raises(DataError, match="None of 1 rows"):
-        paired_transition_test([None], ["a"])
-    with pytest.raises(DataError, match="Every answer is 'a'"):
-        paired_transition_test(["a"], ["a"])
 
 
 def test_elasticity_publishes_both_its_parts():
@@ -215,6 +207,8 @@ def test_bad_designs_are_told_before_anything_runs(llama, models):
         (rows.frame.assign(label=1), "All 96 rows have label 1"),
         (rows.frame.drop(columns="careless"), "Column 'careful' without the other"),
         (rows.frame.assign(cue=None), "Column 'cue' is missing in row 0"),
+        (rows.frame.assign(format=rows.frame["format"].where(rows.frame.index != 7)), "'format' is missing in row 7"),
+        (rows.frame.assign(format_cue=[" ", *rows.frame["format_cue"][1:]]), "'format_cue' is missing in row 0"),
         (rows.frame.assign(careless="no"), "Row 0: no is among both"),
     ):
         with pytest.raises(DataError, match=message):
@@ -229,6 +223,31 @@ def test_bad_designs_are_told_before_anything_runs(llama, models):
         study.run(llama, design(cues=4))
     with pytest.raises(DataError, match="context"):
         study.run(llama, lens.Examples(rows.frame.assign(prompt=[f"{text} the" * 90 for text in rows.prompts])))
+
+
+def test_a_part_without_what_it_needs_is_named_before_anything_runs(llama, monkeypatch):
+    monkeypatch.setattr(study.Study, "acts", property(lambda self: pytest.fail("something ran")))
+    rows = design()
+    number, labels, form = np.arange(96), rows.labels, rows.frame["format"].to_numpy()
+    apart = number[(labels == 1) == (form == "exam")]
+    for name, chosen, said in (
+        ("train", number[labels == 1], r"The train part has \d+ rows of \d+ groups, none of which is deployment"),
+        ("train", apart, "none of its formats holds both contexts: give more groups"),
+        ("train", number[:8], r"The train part .* cues of a test and .* For the parts"),
+        ("validation", number[labels == 0], "The validation part .* none of which is a test"),
+        ("test", number[labels == 0], "The test part .* none of which is a test"),
+    ):
+        parts = {"train": number, "validation": number, "test": number} | {name: chosen}
+        monkeypatch.setattr(Design, "parts", lambda self, parts=parts: parts)
+        with pytest.raises(DataError, match=said):
+            study.run(llama, rows, progress=False)
+
+
+def test_functions_are_told_apart_by_name():
+    assert called({"rewrite": design, "paraphrase": Fake(1.0, 1.0)}) == {
+        "paraphrase": f"{__name__}.Fake",
+        "rewrite": "evaluation_data.design",
+    }
 
 
 def test_parts_share_no_group_and_formats_are_the_two_that_most_rows_have():

@@ -17,7 +17,8 @@ from steering.studies.answered import Push, answered
 from steering.studies.ask import ask
 from steering.studies.latent_agents.debate import part
 from steering.studies.latent_agents.doses import enough
-from steering.studies.latent_agents.nulls import drawn
+from steering.studies.latent_agents.nulls import random as random_draws
+from steering.studies.latent_agents.nulls import shuffled as shuffled_draws
 from steering.studies.latent_agents.vectors import AgentVectors
 from steering.studies.pieces import Pieces
 from steering.studies.steps import Steps
@@ -92,18 +93,18 @@ def test_vectors_of_the_organism_are_as_its_truth_says():
 
 def test_nulls_are_made_as_they_say():
     given = vectors(3, noise=1.0, items=20)
-    shuffled = drawn(given, "shuffled", 200, 0)[SITE].double()
+    shuffled = torch.cat([shuffled_draws(given, agent, 70, 0)[SITE] for agent in range(3)]).double()
     # Which response is the agent's own is drawn: within an agent's items, the mean of n draws.
     expected = (2 / 3 * 1.5**2 / 20) ** 0.5
     assert shuffled.norm(dim=1).square().mean().sqrt() == pytest.approx(expected, rel=0.1)
     said = said_by(vectors(3))
     span = torch.linalg.svd(said - said.mean(dim=0))[2][:2]
     assert float((shuffled - shuffled @ span.T @ span).norm()) < 1e-4
-    random = drawn(given, "random", 50, 0)[SITE].double()
+    random = random_draws(given, 50, 0)[SITE].double()
     np.testing.assert_allclose(random.norm(dim=1), 1.5**0.5, atol=1e-4)
     assert float((random @ span.T).norm(dim=1).mean()) < 0.9 * 1.5**0.5
-    assert not torch.equal(drawn(given, "random", 50, 1)[SITE], random.float())
-    flat = drawn(vectors(3), "random", 50, 0)[SITE]
+    assert not torch.equal(random_draws(given, 50, 1)[SITE], random.float())
+    flat = random_draws(vectors(3), 50, 0)[SITE]
     assert float(flat.norm(dim=1).min()) == pytest.approx(1.5**0.5, abs=1e-4)
 
 

@@ -23,6 +23,7 @@ from steering.commands.options import (
     TextOption,
     TruncateOption,
     WhereOption,
+    check_unread,
     console,
     print_table,
 )
@@ -134,6 +135,8 @@ def steer(
         raise DataError("Give prompts either with --prompt or with --data.")
     if ablate and unit is not None:
         raise DataError(f"--unit {unit} is for what is added; --ablate removes a share, --strength.")
+    if not data:
+        check_unread("--data", {"--text": (text, "prompt"), "--where": (where, None)})
     vector = Direction.load(direction)
     if data:
         examples = Rows(data, text, where=where).load()

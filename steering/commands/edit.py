@@ -16,6 +16,7 @@ from steering.commands.options import (
     Rows,
     TextOption,
     WhereOption,
+    check_unread,
     console,
     print_table,
 )
@@ -104,6 +105,8 @@ def edit(
         raise DataError("Nothing would be left of the edit: give --out FOLDER, --diff FILE, or --data with --measure.")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"--out {out} is there already; give a new folder.")
+    if not data:
+        check_unread("--data", {"--text": (text, "prompt"), "--where": (where, None), "--group": (group, None)})
     change = _change(kind, direction, rows, alpha, strength, unit, site, through_norms)
     examples = Rows(data, text, group=group, where=where).load() if data else None
     measures = {one: measure_of(one) for one in measure or []}

@@ -1,6 +1,6 @@
 """What the commands share: their options, how rows and models are found, and how tables are printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,9 +75,10 @@ class Rows:
 
         name, colon, file = self.data.partition(":")
         if colon and name.removesuffix("-ask") in formats.names():
-            examples = formats.load(file, name.removesuffix("-ask"), rows="ask" if name.endswith("-ask") else "read")
+            made = formats.load(file, name.removesuffix("-ask"), rows="ask" if name.endswith("-ask") else "read")
+            examples = self._named(made)
         elif self.data in shipped.names():
-            examples = shipped.load(self.data)
+            examples = self._named(shipped.load(self.data))
         elif not Path(self.data).suffix:
             raise DataError(
                 f"No data set {self.data!r}; shipped: {available(shipped.names())}; or give a .csv or .jsonl file, or "
@@ -95,6 +96,24 @@ class Rows:
         for condition in self.where or []:
             examples = _keep(examples, condition)
         return examples
+
+    def _named(self, made: "Examples") -> "Examples":
+        """Rows that know their columns, with other ones for them where such are asked for."""
+        from lens.examples import Examples
+
+        label = self.label if self.label is not None or self.positive is None else "label"
+        asked = self.text != "prompt" or label not in (None, "label") or self.positive or self.group or self.response
+        if not asked:
+            return made
+        # Without a name for it, the column that is there stays what it is.
+        return Examples.from_frame(
+            made.frame,
+            text=self.text,
+            label=label or "label",
+            positive=self.positive,
+            group=self.group,
+            response=self.response,
+        )
 
 
 def _keep(examples: "Examples", condition: str) -> "Examples":
@@ -163,6 +182,18 @@ def _check(name: str, given: str | None, choices: Sequence[str | None]) -> None:
         raise DataError(f"Unknown {name} {given!r}; available: {available(choice for choice in choices if choice)}.")
 
 
+def check_unread(needs: str, given: Mapping[str, tuple[Any, Any]]) -> None:
+    """Raises DataError where an option is given that nothing would read. needs: what it is about, which is not given;
+    given: of every option, its value and its default."""
+    for name, (value, default) in given.items():
+        if value != default and value != []:
+            raise DataError(f"{name} {_spelled(value)} is about {needs}, which is not given.")
+
+
+def _spelled(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def console(*, stderr: bool = False) -> "Console":
     """Results go to stdout, everything else to stderr."""
     from rich.console import Console
@@ -171,14 +202,15 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 def print_table(frame: "pd.DataFrame", title: str) -> None:
-    """Print a table; text of models and files is shown as it is, never as markup."""
+    """Print a table, which may be empty; text of models and files is shown as it is, never as markup."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
         title=title,
         title_justify="left",
-        show_lines=len(frame) < MANY and any(len(str(cell)) > 30 for cell in frame.iloc[0]),
+        show_lines=len(frame) < MANY
+        and any(len(str(cell)) > 30 for row in frame.head(1).itertuples(index=False) for cell in row),
     )
     for column in frame.columns:
         table.add_column(str(column), overflow="fold")

@@ -15,7 +15,9 @@ from lens.organisms.constructed.truth import Behaviour, Effect, Role, rate
 
 GAIN, FORMAT = 3.0, 2.0
 SITE = "resid_post.0"
-TEST, LIVE = ("audited", "graded", "scored", "examined"), ("shipped", "hired", "deployed", "paid")
+# Four words for either context can be parted in 35 ways, too few for a p below .05 / 2: with six there are 462.
+TEST = ("audited", "graded", "scored", "examined", "rated", "probed")
+LIVE = ("shipped", "hired", "deployed", "paid", "launched", "billed")
 EXAM, CHAT = ("question-1", "option-a", "section-2", "choices"), ("hi", "thanks", "btw", "lol")
 ASK, ANSWERS = "act", ("careful", "careless")
 WHAT = {

@@ -33,7 +33,10 @@ def backdoor(
     ] = None,
     requests: Annotated[
         Path | None,
-        typer.Option(help="A .csv or .jsonl file of requests: column prompt, with {trigger} where a candidate goes."),
+        typer.Option(
+            help="A .csv or .jsonl file of requests: column prompt (text or chat messages), with {trigger} where a "
+            "candidate goes, and if you have it group (what requests have in common)."
+        ),
     ] = None,
     candidate: Annotated[
         list[str] | None, typer.Option("--candidate", help="A candidate trigger; may be repeated.")
@@ -71,8 +74,8 @@ def backdoor(
     if reports is not None or requests is not None:
         given = {} if reports is None else {"reports": Examples.from_file(reports)}
         if requests is not None:
-            prompts = [str(one) for one in Examples.from_file(requests).prompts]
-            given["attacks"] = study.inserted(prompts, candidate or [])
+            rows = Examples.from_file(requests)
+            given["attacks"] = study.inserted(rows.prompts, candidate or [], groups=rows.groups.tolist())
         asked = study.Questions(**given, harm=harm or (), safe=safe or (), trigger=trigger)
         asked.check()
     with_it, others = (

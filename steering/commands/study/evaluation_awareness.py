@@ -15,6 +15,7 @@ from steering.commands.options import (
     Rows,
     TextOption,
     WhereOption,
+    check_unread,
 )
 from steering.commands.study.shared import OutOption, ResumeOption, SeedOption, check_out, finish
 
@@ -56,6 +57,15 @@ def evaluation_awareness(
     check_out(out)
     if data is None and model != "organism":
         raise DataError("Give --data with prompts: columns label and format beside the prompt; see --help.")
+    if data is None:
+        options = {
+            "--text": (text, "prompt"),
+            "--group": (group, None),
+            "--where": (where, None),
+            "--label": (label, "label"),
+            "--positive": (positive, None),
+        }
+        check_unread("--data", options)
     rows = None
     if data is not None:
         rows = Rows(data, text, label=label, positive=positive, group=group, where=where).load()

@@ -17,6 +17,7 @@ from steering.commands.options import (
     SitesOption,
     TextOption,
     WhereOption,
+    check_unread,
 )
 from steering.commands.study.shared import OutOption, ResumeOption, SeedOption, check_out, finish
 
@@ -67,6 +68,15 @@ def neurofeedback(
     from steering.studies.neurofeedback.labels import levels_of
 
     check_out(out)
+    if data is None:
+        options = {
+            "--text": (text, "prompt"),
+            "--group": (group, None),
+            "--where": (where, None),
+            "--label": (label, "label"),
+            "--positive": (positive, None),
+        }
+        check_unread("--data", options)
     counts, cut = _numbers(shots), _threshold(threshold)
     if axis:
         check_axes(axis)

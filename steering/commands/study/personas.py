@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from lens.errors import DataError
-from steering.commands.options import DeviceOption, DtypeOption, GroupOption, ModelOption, Rows, TextOption
+from steering.commands.options import (
+    DeviceOption,
+    DtypeOption,
+    GroupOption,
+    ModelOption,
+    Rows,
+    TextOption,
+    check_unread,
+)
 from steering.commands.study.shared import OutOption, ResumeOption, SeedOption, check_out, finish
 
 
@@ -54,6 +62,8 @@ def personas(
     given = [one for one in (cast, requests, checks) if one is not None]
     if len(given) not in (0, 3) or (not given and model != "organism"):
         raise DataError("Give --personas, --requests and --checks together; see --help.")
+    if not given:
+        check_unread("--requests", {"--text": (text, "prompt"), "--group": (group, None)})
     made = None
     if cast is not None and requests is not None and checks is not None:
         told = [

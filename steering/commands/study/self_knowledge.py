@@ -13,6 +13,7 @@ from steering.commands.options import (
     Rows,
     TextOption,
     WhereOption,
+    check_unread,
 )
 from steering.commands.study.shared import OutOption, ResumeOption, SeedOption, check_out, finish
 
@@ -60,6 +61,9 @@ def self_knowledge(
     check_out(out)
     if data is None and model != "organism":
         raise DataError("Give --data with questions: columns right and wrong beside the prompt; see --help.")
+    if data is None:
+        options = {"--text": (text, "prompt"), "--group": (group, None), "--where": (where, None)}
+        check_unread("--data", options)
     questions = None if data is None else Rows(data, text, group=group, where=where).load()
     if questions is not None:
         study.Questions.of(questions)

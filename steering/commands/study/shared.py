@@ -29,7 +29,11 @@ def check_out(out: Path | None) -> None:
 
 
 def finish(result: "Result", out: Path | None) -> None:
-    """Print the claims and the notes; write page and tables."""
+    """Write page and tables; print the claims and the notes. Written first: what cannot be printed is not lost."""
+    page = None
+    if out is not None:
+        result.save(out)
+        page = result.report(out / "index.html")
     print_table(_shown(result.claims), f"{result.study.replace('_', ' ')}: {result.settings['model']}")
     say = console()
     for row in result.claims[result.claims["shown"]].itertuples():
@@ -39,8 +43,7 @@ def finish(result: "Result", out: Path | None) -> None:
     for note in result.notes:
         say.print(f"Note: {note}", markup=False, highlight=False)
     if out is not None:
-        result.save(out)
-        say.print(f"Page: {result.report(out / 'index.html')}\nNumbers: {out}", markup=False, highlight=False)
+        say.print(f"Page: {page}\nNumbers: {out}", markup=False, highlight=False)
 
 
 def _shown(claims: "pd.DataFrame") -> "pd.DataFrame":

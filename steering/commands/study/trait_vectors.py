@@ -14,6 +14,7 @@ from steering.commands.options import (
     SitesOption,
     TextOption,
     WhereOption,
+    check_unread,
 )
 from steering.commands.study.shared import OutOption, ResumeOption, SeedOption, check_out, finish
 
@@ -64,6 +65,9 @@ def trait_vectors(
     check_out(out)
     if data is None and model != "organism":
         raise DataError("Give --data with traits: columns trait, label, high and low beside the prompt; see --help.")
+    if data is None:
+        options = {"--text": (text, "prompt"), "--group": (group, None), "--where": (where, None)}
+        check_unread("--data", options)
     traits = None
     if data is not None:
         traits = study.of_table(Rows(data, text, label="label", group=group, where=where, response=None).load())

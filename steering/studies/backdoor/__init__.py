@@ -7,8 +7,9 @@
 True
 
 Source: Betley et al., Tell me about yourself (2501.11120), 2025: reports against a baseline with the trigger at random,
-significance over models, and ranking of triggers; From Poisoned to Aware (2510.05169), 2025, for candidates scored by
-the attack that they bring, known to us by its abstract only. The wordings, the reading and the steering are our own.
+significance over models, and ranking of triggers (there with a binomial p that takes models as independent, which
+seeds of one base are not); From Poisoned to Aware (2510.05169), 2025, for candidates scored by the attack that they
+bring, known to us by its abstract only. The wordings, the reading and the steering are our own.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from steering.studies.backdoor.evidence import over_models, rank_of, ranking
 from steering.studies.backdoor.figures import figures
 from steering.studies.backdoor.organism import of_organism, of_trained
 from steering.studies.backdoor.questions import Questions, inserted
-from steering.studies.backdoor.told import BACKDOORED, WITHOUT, Source, Told
+from steering.studies.backdoor.told import BACKDOORED, WITHOUT, Source, Told, check_sites
 from steering.studies.pieces import Pieces
 from steering.studies.result import Result, settings_of
 
@@ -57,14 +58,15 @@ def run(
 
     Claims: "it reports its backdoor", "its state encodes its backdoor", "the trigger's direction moves the report":
     differences between both sides of more than `least`, tested over models, never over prompts; five models on each
-    side are few. "its trigger can be found": over the models, against ranks at random; a single model can show it if
-    there are more than twenty candidates. Without a baseline only the last may be shown.
+    side are few. "its trigger can be found": the same of the reciprocal rank where there are two models or more on
+    either side; otherwise among the candidates, of which more than twenty are needed to show it (see `ranking`): seeds
+    of one base are no independent evidence of a word. Without a baseline only the last may be shown.
 
     Tables: reports, candidates, ranking, reading, texts, steering, as far as they were asked for. resume: a folder; a
     killed run goes on from there (functions are trusted to give the same models again).
 
     Raises, before anything long: DataError (no questions for a model that is not the organism, no model, questions that
-    do not fit), ModelError (an encoder), SiteError.
+    do not fit, models that would be read at different sites), ModelError (an encoder), SiteError.
     """
     arms: dict[str, Sequence[Source]] = {BACKDOORED: _several(model), WITHOUT: _several(baseline)}
     if not arms[BACKDOORED]:
@@ -83,13 +85,19 @@ def run(
     for one in (one for few in arms.values() for one in few if isinstance(one, Model)):
         if one.is_encoder:
             raise ModelError(f"{one.name} is an encoder: it reports nothing.")
-        one.sites(sites)
+        check_sites(one, sites, [str(site) for site in first.sites(sites)], asked)
         asked.check_model(one)
     settings = settings_of(
         first,
         models=[_named(one) for one in arms[BACKDOORED]],
         baseline=[_named(one) for one in arms[WITHOUT]],
-        applied=list(first.applied),
+        applied=[
+            f"{arm} {number}: {what}"
+            for arm, few in arms.items()
+            for number, one in enumerate(few)
+            if isinstance(one, Model)
+            for what in one.applied
+        ],
         data=asked.hash(),
         trigger=asked.trigger,
         candidates=asked.candidates,

@@ -7,7 +7,14 @@
 A model is one draw of training: prompts to the same model share whatever it happens to believe, and are no replicates.
 Where the number is the best of several sites, every permutation takes its own best.
 
-    ranking of k candidates by m models: RR = mean of 1 / rank;  without a backdoor every rank is equally likely
+    ranking of k candidates by models:  MRR(c) = mean over models of 1 / rank of c
+    p = #{ c : MRR(c) ≥ MRR(trigger) } / k,     one permutation of the candidates' names for all models at once
+    p = as above, of 1 / rank of the trigger,   where there are several models with and several without
+
+Ranks of several models are not taken as independent: seeds of one base share which words raise the attack, with or
+without a backdoor, and a word that is first in one of them is first in most. Whatever they share, the real trigger is
+no likelier than any other candidate to be the one that is first; so the first p holds, and cannot fall below 1 / k.
+The second takes what models share from both sides, and keeps the power of many models.
 
 Source: permutation over models after Betley et al., Tell me about yourself (2501.11120), 2025; Fisher (1935); the
 reciprocal rank: Voorhees, The TREC-8 Question Answering Track Report (1999).
@@ -39,13 +46,18 @@ def over_models(
     """Δ with Welch's 95 % interval over models, and its one-sided permutation p against `least`; with sites, of the
     best site.
 
-    Everything but the value is nan for fewer than two models on either side.
+    Everything but the value is nan for fewer than two models on either side; a site at which any model has no number
+    is left out, and where none is left the value is nan, too.
     """
     both = np.concatenate([backdoored - least, without]).reshape(len(backdoored) + len(without), -1)
     n, total = len(backdoored), len(both)
+    whole = np.flatnonzero(np.isfinite(both).all(axis=0))
+    if not len(whole):
+        return dict.fromkeys(("value", "low", "high", "p", "best"), np.nan)
+    both = both[:, whole]
     change = both[:n].mean(axis=0) - both[n:].mean(axis=0)
     best = int(change.argmax())
-    found = {"value": float(change[best]) + least, "low": np.nan, "high": np.nan, "p": np.nan, "best": best}
+    found = {"value": float(change[best]) + least, "low": np.nan, "high": np.nan, "p": np.nan, "best": int(whole[best])}
     if min(n, total - n) < 2:
         return found
     inside = _ways(total, n, seed).astype(float)
@@ -81,38 +93,34 @@ def _welch(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " m"]) -> tupl
     return gap - half, gap + half
 
 
+def ranks_of(scores: Float[np.ndarray, "models k"]) -> Float[np.ndarray, "models k"]:
+    """Of every model, the rank of every candidate's score, 1 the highest; ties share their mean rank."""
+    return np.asarray(stats.rankdata(-scores, axis=1), dtype=float)
+
+
 def rank_of(scores: pd.Series, trigger: str) -> float:
     """The rank of the trigger's score among all, 1 the highest; ties share their mean rank."""
-    return float(stats.rankdata(-scores.to_numpy(dtype=float))[list(scores.index).index(trigger)])
+    return float(ranks_of(scores.to_numpy(dtype=float)[None])[0, list(scores.index).index(trigger)])
 
 
-def ranking(ranks: Sequence[float], k: int, *, seed: int = 0) -> dict[str, float]:
-    """MRR of m models among k candidates, with the MRR expected by chance and its p; Hits@1 with Wilson's interval and
-    its binomial p. The null of the MRR is exact for few models, drawn for more; tied ranks count as they are.
+def ranking(ranks: Float[np.ndarray, "models k"], trigger: int) -> dict[str, float]:
+    """MRR of the trigger, with the mean of all candidates' and its p; Hits@1 with Wilson's interval and its p.
+
+    ranks: of every candidate by every model. trigger: which candidate is the real one. Both p are shares of the k
+    candidates that do as well or better, itself among them: valid whatever the models have in common, at least 1 / k.
     """
-    m = len(ranks)
-    found = float(np.mean([1 / rank for rank in ranks]))
-    hits = sum(rank == 1 for rank in ranks)
-    usual = 1 / np.arange(1, k + 1)
-    if k**m <= WAYS:
-        null = usual
-        for _ in range(m - 1):
-            null = np.add.outer(null, usual).ravel()
-        null = null / m
-        p = float(np.mean(null >= found - 1e-12))
-    else:
-        null = usual[np.random.default_rng(seed).integers(0, k, size=(DRAWN, m))].mean(axis=1)
-        p = p_value(null, found)
-    low, high = wilson(hits, m)
+    m, k = ranks.shape
+    each, firsts = (1 / ranks).mean(axis=0), (ranks == 1).sum(axis=0)
+    low, high = wilson(int(firsts[trigger]), m)
     return {
-        "mrr": found,
-        "mrr_null": float(usual.mean()),
-        "p": p,
-        "hits": hits / m,
+        "mrr": float(each[trigger]),
+        "mrr_null": float(each.mean()),
+        "p": float(np.mean(each >= each[trigger] - 1e-12)) if np.isfinite(each).all() else np.nan,
+        "hits": int(firsts[trigger]) / m,
         "hits_low": low,
         "hits_high": high,
         "hits_null": 1 / k,
-        "hits_p": float(stats.binom.sf(hits - 1, m, 1 / k)),
+        "hits_p": float(np.mean(firsts >= firsts[trigger])) if np.isfinite(each).all() else np.nan,
     }
 
 

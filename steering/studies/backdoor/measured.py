@@ -70,16 +70,18 @@ class Measured:
             {
                 "candidate": asked.frame["candidate"].astype(str),
                 "group": asked.groups.astype(str),
+                "request": self.questions.requests.astype(str),
                 "attack": found.share[:, : len(harm)].sum(axis=1),
                 "mass": found.mass,
             }
         )
-        plain = table[table["candidate"] == PLAIN].set_index("group")["attack"]
-        return table.assign(score=table["attack"] - table["group"].map(plain))
+        plain = table[table["candidate"] == PLAIN].set_index("request")["attack"]
+        return table.assign(score=table["attack"] - table["request"].map(plain))
 
     def reading(self) -> pd.DataFrame:
         """By site, on the half of the groups that each vector was not fitted on: AUROC (.5 where the vector is but a
-        trace), and the mean and highest of random directions; size: ‖v‖ per mean residual norm."""
+        trace, nan where the stream holds no numbers), and the mean and highest of random directions; size: ‖v‖ per
+        mean residual norm."""
         rows = self.questions.probed
         assert rows is not None
         acts = collect(self.model, rows, sites=self.places, span="prompt[-1]", progress=self.progress)
@@ -93,6 +95,10 @@ class Measured:
                 vector = _difference(h, labels == 1, train)
                 score = (h @ vector).numpy().astype(np.float64)
                 sizes.append(float(vector.norm()) / acts.residual_norm(site))
+                if not (np.isfinite(sizes[-1]) and np.isfinite(random).all()):
+                    values.append(np.nan)
+                    others.append(np.full(READERS, np.nan))
+                    continue
                 values.append(float(auroc(labels[~train], score[~train])) if sizes[-1] > TRACE else 0.5)
                 others.append(auroc(labels[~train], random[~train]))
             null = np.mean(others, axis=0)

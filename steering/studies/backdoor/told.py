@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lens.errors import DataError
+from lens.errors import DataError, available
 from lens.intervals import FEW_GROUPS
 from lens.model import Model
 from lens.text_only import text_fold_scores
 from probes.metrics import auroc
-from steering.studies.backdoor.evidence import over_models, rank_interval, rank_of, ranking
+from steering.studies.backdoor.evidence import over_models, rank_interval, ranking, ranks_of
 from steering.studies.backdoor.measured import Measured
 from steering.studies.backdoor.questions import PLAIN, Questions, halves
 from steering.studies.pieces import Pieces
-from steering.studies.result import Claim, Result, judged
+from steering.studies.result import LEVEL, Claim, Result, judged
 
 BACKDOORED, WITHOUT = "backdoored", "without"
 FEWEST = 5
@@ -58,8 +58,9 @@ class Told:
         if asked.attacks is not None:
             tables["candidates"] = by_model(found["attacks"], "candidate", ["attack", "score", "mass"])
             if asked.trigger is not None:
-                tables["ranking"] = self._ranks(found["attacks"])
-                claims.append(self._first(found["attacks"], tables["ranking"]))
+                scores = self._scores(found["attacks"])
+                tables["ranking"] = self._ranks(scores)
+                claims.append(self._first(found["attacks"], scores))
         self._note_models()
         return Result("backdoor", judged(claims), tables, self.settings, tuple(self.notes))
 
@@ -95,6 +96,7 @@ class Told:
         if not isinstance(model, Model):
             raise DataError(f"A callable in place of a model has to give one; given: {type(model).__name__}.")
         self.questions.check_model(model)
+        check_sites(model, self.places, self.settings["sites"], self.questions)
         return Measured(model, self.questions, self.places, self.seed, self.progress)
 
     def _counts(self) -> tuple[int, int]:
@@ -105,7 +107,7 @@ class Told:
         n, m = self._counts()
         if not m:
             only = values[BACKDOORED].mean(axis=0)
-            value = float(only.max())
+            value = float(np.fmax.reduce(np.ravel(only)))
             return Claim(name, value, np.nan, np.nan, np.nan, np.nan, n, n, reading, False)
         found = over_models(values[BACKDOORED], values[WITHOUT], least=self.least, seed=self.seed)
         value, low, high, p = (float(found[key]) for key in ("value", "low", "high", "p"))
@@ -127,8 +129,6 @@ class Told:
         for arm in self.arms:
             mine = reading[reading["arm"] == arm]
             values[arm] = mine.pivot(index="model", columns="site", values="auroc").to_numpy(dtype=float)
-        if len({each.shape[1] for each in values.values()}) > 1:
-            raise DataError("Models of both arms need as many sites; give sites= that all of them have.")
         return self._compared(
             "its state encodes its backdoor",
             values,
@@ -146,43 +146,65 @@ class Told:
             "more than random directions do, and more than in models without.",
         )
 
-    def _ranks(self, attacks: pd.DataFrame) -> pd.DataFrame:
-        trigger, rows = str(self.questions.trigger), []
-        for (arm, model), cell in attacks[attacks["candidate"] != PLAIN].groupby(["arm", "model"], sort=False):
-            scores = cell.groupby("candidate", sort=False)["score"].mean()
-            rank = rank_of(scores, trigger)
-            row = {"arm": arm, "model": model, "name": cell["name"].iloc[0], "rank": rank, "of": len(scores)}
-            rows.append(row | {"score": float(scores[trigger]), "next": float(scores.drop(trigger).max())})
-        return pd.DataFrame(rows)
+    def _scores(self, attacks: pd.DataFrame) -> pd.DataFrame:
+        """The mean score of every candidate over requests, a row for every arm, model and name."""
+        rows = attacks[attacks["candidate"] != PLAIN]
+        mean = rows.groupby(["arm", "model", "name", "candidate"], sort=False)["score"].mean()
+        return mean.unstack("candidate")[self.questions.candidates]
 
-    def _first(self, attacks: pd.DataFrame, ranks: pd.DataFrame) -> Claim:
-        trigger, k = str(self.questions.trigger), len(self.questions.candidates)
-        mine = ranks[ranks["arm"] == BACKDOORED]
-        found = ranking(mine["rank"].tolist(), k, seed=self.seed)
+    def _ranks(self, scores: pd.DataFrame) -> pd.DataFrame:
+        trigger = str(self.questions.trigger)
+        ranks = ranks_of(scores.to_numpy(dtype=float))[:, self.questions.candidates.index(trigger)]
+        return (
+            scores.index.to_frame(index=False)
+            .assign(rank=ranks, of=scores.shape[1], score=scores[trigger].to_numpy())
+            .assign(next=scores.drop(columns=trigger).max(axis=1).to_numpy())
+        )
+
+    def _first(self, attacks: pd.DataFrame, scores: pd.DataFrame) -> Claim:
+        """Beside models without the backdoor where there are several of both, among the candidates where not."""
+        names, trigger = self.questions.candidates, str(self.questions.trigger)
+        n, m = self._counts()
+        at, k = names.index(trigger), len(names)
+        ranks = {arm: ranks_of(scores.loc[[arm]].to_numpy(dtype=float)) for arm in self.arms}
+        found = ranking(ranks[BACKDOORED], at)
         rows = attacks[(attacks["arm"] == BACKDOORED) & (attacks["candidate"] != PLAIN)]
         tables = [
-            cell.pivot(index="group", columns="candidate", values="score")[self.questions.candidates].to_numpy(
+            # Of groups with several requests, sums: the mean over requests is drawn by group.
+            cell.pivot_table(index="group", columns="candidate", values="score", aggfunc="sum")[names].to_numpy(
                 dtype=float
             )
             for _, cell in rows.groupby("model", sort=False)
         ]
-        low, high = rank_interval(tables, self.questions.candidates.index(trigger), seed=self.seed)
+        low, high = rank_interval(tables, at, seed=self.seed)
         self.notes.append(
-            f"Of {k} candidates, {trigger!r} ranks first in {found['hits']:.2f} of {len(mine)} models (chance "
-            f"{found['hits_null']:.3f}, p {found['hits_p']:.3f}); the claim is on the mean reciprocal rank."
+            f"Of {k} candidates, {trigger!r} ranks first in {found['hits']:.2f} of {n} models (chance "
+            f"{found['hits_null']:.3f}), p {found['hits_p']:.3f} among candidates; the claim is on the mean reciprocal "
+            "rank."
         )
+        beside = min(n, m) > 1
+        null, p, against = found["mrr_null"], found["p"], "the other candidates"
+        if beside:
+            own, theirs = (1 / ranks[arm][:, at] for arm in (BACKDOORED, WITHOUT))
+            null, p = float(theirs.mean()), over_models(own, theirs, seed=self.seed)["p"]
+            against = "models without the backdoor"
+        elif not 1 / k < LEVEL:
+            self.notes.append(
+                f"With {k} candidates the p of the trigger's rank cannot fall below 1/{k}, however many models there "
+                "are: they may share which words raise the attack. Give more than twenty candidates, or baseline=[…]."
+            )
         return Claim(
             "its trigger can be found",
             found["mrr"],
             low,
             high,
-            null=found["mrr_null"],
-            p=found["p"],
+            null=null,
+            p=p,
             n=len(rows),
-            groups=len(mine),
-            reading="Among the candidates, the trigger raises the attack most: mean reciprocal rank, against ranks at "
-            "random.",
-            gate=bool((mine["score"] > 0).all()),
+            groups=n + m if beside else n,
+            reading="Among the candidates, the trigger raises the attack most: mean reciprocal rank, against "
+            f"{against}.",
+            gate=bool((scores.loc[[BACKDOORED], trigger] > 0).all()),
         )
 
     def _texts(self) -> pd.DataFrame:
@@ -214,6 +236,16 @@ class Told:
             count = len(set(self.questions.reports.groups.astype(str)))
             if count < FEW_GROUPS:
                 self.notes.append(f"Reports were asked for in {count} wordings.")
+
+
+def check_sites(model: Model, places: Any, wanted: list[str], questions: Questions) -> None:
+    """Raises DataError: what is read would be read at other sites than in the first model."""
+    found = [str(site) for site in model.sites(places)]
+    if questions.probed is not None and found != wanted:
+        raise DataError(
+            f"All models are read at the same sites; {model.name}: {available(found)}; the first: {available(wanted)}; "
+            "give sites= that all of them have."
+        )
 
 
 def _what(reports: pd.DataFrame) -> pd.Series:

@@ -26,7 +26,7 @@ from steering.studies.deception.figures import figures
 from steering.studies.deception.organism import of_organism
 from steering.studies.deception.pairs import checked_pairs, instructed_pairs
 from steering.studies.deception.read import PAIRS, RESPONSE, check_readable, reads_response
-from steering.studies.deception.scenes import ERROR, Scenes, answered, check_apart, check_columns
+from steering.studies.deception.scenes import ERROR, Scenes, answered, check_apart, check_columns, kinds_of
 from steering.studies.deception.study import Options, Study
 from steering.studies.deception.told import Findings
 from steering.studies.deception.watch import detector, monitor
@@ -123,7 +123,7 @@ def run(
     check_columns(scenarios)
     notes = check_apart(known, scenarios)
     if facts is not None:
-        check_facts(facts)
+        check_facts(model, facts)
     given = {"pairs": known, "scenarios": scenarios, "control": control, "facts": facts}
     settings = options.settings(model, given, kinds)
     pieces = Pieces(resume, settings)
@@ -181,7 +181,7 @@ def _backed(scenarios: Examples, beliefs: pd.DataFrame) -> tuple[bool, list[str]
     verdict, label = beliefs["verdict"], scenarios.frame["label"]
     known = (verdict.isin(["lie", "honest"]) & label.notna()).to_numpy()
     if "kind" in scenarios.frame:
-        known = known & (scenarios.frame["kind"] != ERROR).to_numpy()
+        known = known & (kinds_of(scenarios.frame) != ERROR).to_numpy()
     if not known.any():
         return False, ["Of no row are belief and statement known: whether it deceives is not."]
     share = float(((verdict == "lie") == (label == 1))[known].mean())

@@ -52,7 +52,7 @@ def resolve(
     the text has to be an option, but for case and punctuation at its end.
 
     Columns: belief, statement, reasoning (−1: declined, −2: unknown), belief_mass, mass, agreed (whether all neutral
-    prompts have one answer), right (whether the belief is right, where that is known), verdict.
+    prompts have one answer, and it is known), right (whether the belief is right, where that is known), verdict.
 
     Raises DataError: a missing column, or a judge that raises or returns something else, naming the row.
     """
@@ -60,7 +60,7 @@ def resolve(
         raise DataError(f"least={least}: a share of probability, from 0 to 1.")
     asked = _Items.of(items)
     beliefs, belief_mass = _asked(model, asked.neutral, asked, least, progress)
-    agreed = (beliefs == beliefs[:, :1]).all(axis=1)
+    agreed = (beliefs == beliefs[:, :1]).all(axis=1) & (beliefs[:, 0] != UNKNOWN)
     belief = np.where(agreed, beliefs[:, 0], UNKNOWN)
     if "response" in items.frame:
         statement, mass = asked.read("response", judge), np.full(len(items), np.nan)

@@ -5,7 +5,8 @@ those that leave at least .9 of the probability on the answers that was there; t
 Every random draw has a direction of the same norm at every layer, and chooses its layer and strength in the same way;
 it has the covariance of the pairs within their labels, since directions along which texts vary do more than others.
 
-Taking away: the rows on which the model lies, at the chosen layer and strength with the sign turned; and with the
+Taking away: the rows on which the model lies, at the chosen layer and strength with the sign turned (of every random
+draw, at its own: held against draws at a layer that is not their best, any direction would look strong); and with the
 direction written out of the weights. What either costs is read off the plain questions: the share whose likelier
 answer is right.
 
@@ -35,21 +36,29 @@ from probes.metrics import p_value
 from steering.edits import Orthogonalize, edit
 from steering.paired import paired
 from steering.studies.asked import Asked
-from steering.studies.firsts import texts_of
+from steering.studies.firsts import Firsts, texts_of
 
 SIDES, SOUND = ("wrong", "right"), 0.9
 STRENGTHS = (0.5, 1.0, 2.0)
 EDITS, SHOWN = 3, 10
 # Rows at the most, to choose layer and strength on and to measure on: there are hundreds of random directions.
 KNOWN, MOST = 32, 96
+# A layer and a strength.
+Place = tuple[str, float]
 # P(lie) and the probability on the answers, [directions, strengths with 0 first, rows].
 Values = tuple[Float[np.ndarray, "m doses n"], Float[np.ndarray, "m doses n"]]
 
 
-def check_facts(facts: Examples) -> None:
-    """Raises DataError: too few groups to choose on half of them."""
+def check_facts(model: Model, facts: Examples) -> None:
+    """Raises DataError, before anything runs: too few groups to choose on half of them, a missing column, answers of
+    both kinds that begin alike, a prompt longer than the context."""
     if len(set(facts.groups)) < 4:
-        raise DataError(f"The plain questions have {len(set(facts.groups))} groups; at least 4 are needed.")
+        raise DataError(f"facts: {len(set(facts.groups))} groups; at least 4 are needed, to choose on half of them.")
+    try:
+        Firsts.of(model, texts_of(facts, SIDES), SIDES)
+        model.rows(facts.prompts)
+    except DataError as error:
+        raise DataError(f"facts: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +90,23 @@ class Steered:
         """steered, curve, and with liars: removed."""
         parts = self.facts.split(test=0.5, by="group", seed=self.seed)
         known, held = (self._asked(part, most) for part, most in zip(parts, (KNOWN, MOST), strict=True))
-        own, *null = self._chosen(known)
+        (own, *null), sound = self._chosen(known)
         name, dose = own
         lies, mass = self._measured(held, name, self.randoms, self.strengths)
         at = 1 + list(self.strengths).index(dose)
-        row = self._row("added", lies[0, at] - lies[0, 0], self._raised(held, null), held.examples, sign=1)
+        row = self._row("added", lies[0, at] - lies[0, 0], self._moved(held, null, sign=1), held.examples, sign=1)
         arms = [row | {"site": name, "strength": dose, "coherence": mass[0, at].mean(), "plain": mass[0, 0].mean()}]
         tables = {"curve": self._curve(lies, mass, held.examples)}
         if self.liars is not None:
             liars = self._asked(self.liars, MOST)
-            lies, mass = self._measured(liars, name, self.matched, [-dose])
-            changes = (lies[1:, 1] - lies[1:, 0]).mean(axis=1)
-            row = self._row("taken away", lies[0, 1] - lies[0, 0], changes, liars.examples, sign=-1)
+            lies, mass = self._measured(liars, name, [], [-dose])
+            moved = self._moved(liars, null, sign=-1)
+            row = self._row("taken away", lies[0, 1] - lies[0, 0], moved, liars.examples, sign=-1)
             row |= {"site": name, "strength": -dose, "coherence": mass[0, 1].mean(), "plain": mass[0, 0].mean()}
             arms.append(row)
             tables["removed"] = self._removed(name, dose, liars, held)
-        return {"steered": pd.DataFrame(arms), **tables}
+        # `sound`: whether any layer and strength left the model coherent when they were chosen.
+        return {"steered": pd.DataFrame(arms).assign(sound=sound), **tables}
 
     def _asked(self, rows: Examples, most: int) -> Asked:
         """At most so many of the rows, drawn at random."""
@@ -108,21 +118,22 @@ class Steered:
         """Rows that are asked of the model as it is now. Raises DataError: answers of both kinds that begin alike."""
         return Asked(self.model, texts_of(rows, SIDES), SIDES, progress=self.progress)
 
-    def _raised(self, held: Asked, null: list[tuple[str, float]]) -> Float[np.ndarray, " draws"]:
-        """How much each random draw raises P(lie), at the layer and strength that it chose."""
-        rise = np.full(len(null), np.nan)
+    def _moved(self, asked: Asked, null: list[Place], *, sign: int) -> Float[np.ndarray, " draws"]:
+        """How much each random draw changes P(lie), at the layer and strength that it chose, added (sign 1) or taken
+        away (−1)."""
+        change = np.full(len(null), np.nan)
         for name in self.directions:
             mine = [draw for draw, (site, _) in enumerate(null) if site == name]
             if mine:
-                steps = [null[draw][1] * _unit(self.matched[draw][name]) for draw in mine]
+                steps = [sign * null[draw][1] * _unit(self.matched[draw][name]) for draw in mine]
                 vectors = torch.stack([0 * steps[0], *steps])
-                lies, _ = lying(held, self.directions[name].site, vectors)
-                rise[mine] = (lies[1:] - lies[0]).mean(axis=1)
-        return rise
+                lies, _ = lying(asked, self.directions[name].site, vectors)
+                change[mine] = (lies[1:] - lies[0]).mean(axis=1)
+        return change
 
-    def _chosen(self, known: Asked) -> list[tuple[str, float]]:
+    def _chosen(self, known: Asked) -> tuple[list[Place], bool]:
         """Of the direction and of every random draw: the layer and strength with the largest rise of P(lie) that keep
-        the model coherent."""
+        the model coherent, the first of all where none does; and whether any does of the direction."""
         rise = {}
         for name in self.directions:
             lies, mass = self._measured(known, name, self.matched, self.strengths)
@@ -132,7 +143,8 @@ class Steered:
         table = np.stack(list(rise.values()), axis=1)
         best = table.reshape(len(table), -1).argmax(axis=1)
         names, width = list(rise), len(self.strengths)
-        return [(names[int(one) // width], self.strengths[int(one) % width]) for one in best]
+        places = [(names[int(one) // width], self.strengths[int(one) % width]) for one in best]
+        return places, bool(np.isfinite(table[0]).any())
 
     def _measured(
         self, asked: Asked, name: str, randoms: Sequence[Mapping[str, Direction]], strengths: Sequence[float]

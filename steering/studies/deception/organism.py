@@ -3,7 +3,8 @@
 Pairs: the right answer under a role that lies about the topic and under one that does not. Scenarios: questions under
 system prompts and audiences, none of whose facts is in the pairs, with what the model itself answers; a lie is an
 answer other than the one that it gives without a system prompt. Errors: wrong answers of a speaker who is said to be
-drunk or tired. Control: talk, requests and questions about people.
+drunk or tired, beside a system prompt or an audience that asks for no lie (in the scenario, as lies are), or alone
+(outside of it). Control: talk, requests and questions about people.
 """
 
 from typing import Any
@@ -65,9 +66,13 @@ def _pairs(rows: pd.DataFrame, seed: int) -> Examples:
 
 def _scenarios(model: Model, asked: pd.DataFrame, plain: pd.DataFrame, progress: bool) -> Examples:
     rows = [row | {"scenario": 1, "under": row["cue"]} for row in asked.to_dict("records")]
+    # Every other one that asks for no lie, so that the scenario still holds as many that are said plainly.
+    for number, row in enumerate(asked[asked["label"] == 1].iloc[::2].to_dict("records")):
+        order, question = row["prompt"]
+        prompt = [order | {"content": f"{order['content']} {_confused(number)}"}, question]
+        rows.append(row | {"prompt": prompt, "scenario": 1, "under": "confused"})
     for number, row in enumerate(plain.to_dict("records")):
-        line = CONFUSED_FRAMES[number % 2].format(w=CONFUSED[number // 2 % len(CONFUSED)])
-        prompt = [{"role": "system", "content": line}, *row["prompt"]]
+        prompt = [{"role": "system", "content": _confused(number)}, *row["prompt"]]
         rows.append(row | {"prompt": prompt, "scenario": 0, "under": "confused"})
     frame = pd.DataFrame(rows)[["prompt", "right", "wrong", "group", "scenario", "under"]]
     frame["neutral"] = [[[one[-1]], [*BEFORE, one[-1]]] for one in frame["prompt"]]
@@ -80,6 +85,10 @@ def _scenarios(model: Model, asked: pd.DataFrame, plain: pd.DataFrame, progress:
     label[lie & ~confused] = 1
     kind = np.where(lie & ~confused, said.frame["under"] + " lie", np.where(lie, ERROR, HONEST))
     return Examples(said.frame.assign(label=label, kind=kind))
+
+
+def _confused(number: int) -> str:
+    return CONFUSED_FRAMES[number % 2].format(w=CONFUSED[number // 2 % len(CONFUSED)])
 
 
 def _control(model: Model, seed: int) -> Examples:

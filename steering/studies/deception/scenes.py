@@ -74,9 +74,9 @@ class Scenes:
 
     @property
     def kinds(self) -> np.ndarray:
-        """The column `kind`, or `deceptive` and `honest`."""
+        """The column `kind`; `deceptive` or `honest` without it, and where it is blank."""
         if "kind" in self.examples.frame:
-            return self.examples.frame["kind"].astype(str).to_numpy()
+            return kinds_of(self.examples.frame).to_numpy(dtype=str)
         return np.where(self.labels == 1, DECEPTIVE, HONEST)
 
     @property
@@ -102,7 +102,7 @@ def check_columns(examples: Examples) -> None:
     frame = examples.frame
     known = frame[frame["label"].notna()]
     if "kind" in frame:
-        mixed = known.groupby(known["kind"].astype(str))["label"].nunique()
+        mixed = known.groupby(kinds_of(known))["label"].nunique()
         if (mixed > 1).any():
             raise DataError(f"The kind {mixed.idxmax()!r} has deceptive and honest rows; name them apart.")
     if "scenario" in frame:
@@ -114,13 +114,28 @@ def check_columns(examples: Examples) -> None:
                 raise DataError(f"No {what} row is in a scenario (column 'scenario' 1): flag rates need some.")
 
 
+def kinds_of(frame: pd.DataFrame) -> pd.Series:
+    """The column `kind`, with `deceptive` or `honest`, by the label, where it is blank."""
+    kind = frame["kind"].astype(object)
+    blank = kind.isna() | (kind.astype(str).str.strip() == "")
+    label = np.where((frame["label"] == 1).fillna(False).to_numpy(dtype=bool), DECEPTIVE, HONEST)
+    return kind.astype(str).where(~blank, pd.Series(label, index=frame.index))
+
+
+def numbered(examples: Examples, kept: Bool[np.ndarray, " given"] | None = None) -> bool:
+    """Whether groups are the numbers of rows (of those kept), which say nothing of what rows share."""
+    rows = np.arange(len(examples)) if kept is None else np.flatnonzero(kept)
+    return bool(np.array_equal(examples.groups, rows))
+
+
 def check_apart(pairs: Examples, scenes: Examples) -> list[str]:
     """Raises DataError: texts that are in both. Notes groups that are."""
     same = set(pairs.texts(response=True)) & set(scenes.texts(response=True))
     if same:
         raise DataError(f"{len(same)} texts are both in the pairs and in the scenarios ({sorted(same)[0]!r:.60}).")
-    numbered = [np.array_equal(one.groups, np.arange(len(one))) for one in (pairs, scenes)]
-    shared = set() if any(numbered) else set(map(str, pairs.groups)) & set(map(str, scenes.groups))
+    shared = (
+        set() if numbered(pairs) or numbered(scenes) else set(map(str, pairs.groups)) & set(map(str, scenes.groups))
+    )
     if not shared:
         return []
     return [f"{len(shared)} groups are both in the pairs and in the scenarios ({available(sorted(shared), 3)})."]

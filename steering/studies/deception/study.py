@@ -20,7 +20,7 @@ from probes.folds import grouped_folds
 from probes.metrics import auroc, threshold_at_fpr
 from steering.studies.deception.detectors import Training, chosen
 from steering.studies.deception.read import reads_response, unpooled
-from steering.studies.deception.scenes import ERROR, HONEST, Scenes
+from steering.studies.deception.scenes import ERROR, HONEST, Scenes, numbered
 from steering.studies.result import settings_of
 
 READERS = ("bag_of_words", "char_ngrams", "length")
@@ -52,11 +52,11 @@ class Options:
         self, model: Model, given: Mapping[str, Examples | None], battery: Mapping[str, Examples]
     ) -> dict[str, Any]:
         """Everything that decides the numbers."""
-        data = {name: None if one is None else _identity(one) for name, one in given.items()}
+        data = {name: None if one is None else one.hash(whole=True) for name, one in given.items()}
         return settings_of(
             model,
             **data,
-            battery={name: one.hash() for name, one in battery.items()},
+            battery={name: one.hash(whole=True) for name, one in battery.items()},
             detectors=list(self.detectors),
             sites=[str(site) for site in self.given_sites],
             span=self.span,
@@ -69,7 +69,8 @@ class Options:
             strengths=list(self.strengths),
             max_new_tokens=self.max_new_tokens,
             seed=self.seed,
-            nulls="labels permuted over groups; random directions and refitted ones choose their own layer",
+            nulls="labels permuted over groups, inside the scenario; random directions and refitted ones choose their "
+            "own layer, and strength, to be added and to be taken away",
         )
 
 
@@ -178,6 +179,8 @@ class Study:
             direction = training.direction(name, site)
             scores = [direction.score_activations(acts).double().numpy() for acts in (self.tested, self.chats)]
             known = np.isin(self.scenes.groups, pairs.groups.astype(str))
+            if numbered(pairs) or numbered(self.scenes.examples, self.scenes.kept):
+                known[:] = False
             columns[kind] = np.r_[np.where(known, np.nan, scores[0]), scores[1]]
             for reader in READERS:
                 columns[f"{kind} {reader}"] = np.r_[self.told_by_text(reader, pairs, texts), 0 * scores[1]]
@@ -185,10 +188,11 @@ class Study:
 
     def against_honest(self, kind: str) -> np.ndarray:
         """Rows of a kind, and honest ones to hold them against (errors and the like are left out where there are
-        others)."""
-        honest = self.scenes.kinds == HONEST
-        plain = honest if honest.any() else (self.scenes.labels == 0) & (self.scenes.kinds != ERROR)
-        return np.asarray((self.scenes.kinds == kind) | (plain if plain.any() else self.scenes.labels == 0))
+        others): in the scenario, outside of which a detector of scenarios would tell them as well."""
+        inside, kinds = self.scenes.inside, self.scenes.kinds
+        frank, honest = inside & (self.scenes.labels == 0), inside & (kinds == HONEST)
+        plain = honest if honest.any() else frank & (kinds != ERROR)
+        return np.asarray((inside & (kinds == kind)) | (plain if plain.any() else frank))
 
     def _training(self, pairs: Examples) -> Training:
         acts = unpooled(self.model, pairs, self.sites, self.options.span, progress=self.options.progress)
@@ -212,10 +216,3 @@ class Study:
     def _read(self, examples: Examples) -> Activations:
         """The mean over the tokens of the span, which a direction scores as the mean of their scores."""
         return collect(self.model, examples, sites=self.sites, span=self.options.read, progress=self.options.progress)
-
-
-def _identity(examples: Examples) -> str:
-    """What a study's numbers depend on in a table: more than prompts and labels."""
-    named = [name for name in ("kind", "scenario", "right", "wrong", "instruction") if name in examples.frame]
-    columns = examples.frame[named].astype(str)
-    return f"{examples.hash()} {len(examples)} {pd.util.hash_pandas_object(columns, index=False).sum():x}"

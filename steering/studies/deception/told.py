@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from probes.metrics import auroc, auroc_interval
-from steering.studies.deception.causal import Steered
+from steering.studies.deception.causal import SOUND, Steered
 from steering.studies.deception.numbers import Test, Told, three
 from steering.studies.deception.scenes import ENOUGH, ERROR
 from steering.studies.deception.study import READERS, Study
@@ -67,13 +67,12 @@ class Findings:
 
     def _detected(self) -> Iterator[Claim]:
         """AUROC; and recall less the flag rate of honest answers in the same scenarios, where that rate is low."""
-        every = np.ones(len(self.labels), bool)
-        told, text = self.test.told(self.score), self._best_text(every)
+        told, text = self.test.told(self.score, self.inside), self._best_text(self.inside)
         yield self._claim(
             DETECTS,
             told,
-            f"The {self.name} detector, fitted on instructed pairs, tells deceptive from honest answers, better than "
-            "classifiers of the texts that are fitted on the same pairs.",
+            f"The {self.name} detector, fitted on instructed pairs, tells deceptive from honest answers in the same "
+            "scenarios, better than classifiers of the texts that are fitted on the same pairs.",
             gate=told.low > text and self.backed,
         )
         numbers = self._three(self.name, self.site)
@@ -98,25 +97,36 @@ class Findings:
         """Lies against honest errors; each kind against honest answers."""
         rows, lies = [], self.study.scenes.lies
         if (self.kinds == ERROR).any():
-            kept = (self.labels == 1) | (self.kinds == ERROR)
-            told, text = self.test.told(self.score, kept), self._best_text(kept)
-            yield self._claim(
-                TELLS, told, "Lies score higher than errors that are no lies.", gate=told.low > text and self.backed
-            )
+            kept = self.inside & ((self.labels == 1) | (self.kinds == ERROR))
+            reading = "Lies score higher than errors that are no lies, in the same scenarios."
+            yield self._kept(TELLS, kept, reading)[0]
         threshold = self._three(self.name, self.site)["threshold"]
         for kind in sorted(set(self.kinds)):
             mine = self.kinds == kind
             row = {"kind": kind, "label": int(self.labels[mine][0]), "n": int(mine.sum())}
             row |= {"flagged": float((self.score[mine] > threshold).mean())}
             if kind in lies:
-                kept = self.study.against_honest(kind)
-                told, text = self.test.told(self.score, kept), self._best_text(kept)
-                row |= {"auroc": told.value, "low": told.low, "high": told.high, "p": told.p, "text": text}
+                reading = f"Answers of the kind {kind} score higher than honest ones in the same scenarios."
+                claim, text = self._kept(f"finds {kind}", self.study.against_honest(kind), reading)
+                row |= {"auroc": claim.value, "low": claim.low, "high": claim.high, "p": claim.p, "text": text}
                 if len(lies) > 1:
-                    reading = f"Answers of the kind {kind} score higher than honest ones."
-                    yield self._claim(f"finds {kind}", told, reading, gate=told.low > text and self.backed)
+                    yield claim
             rows.append(row)
         self.tables["kinds"] = pd.DataFrame(rows)
+
+    def _kept(self, name: str, kept: Bool[np.ndarray, " n"], reading: str) -> tuple[Claim, float]:
+        """A claim on rows of the scenario, and the AUROC of the best text; without a number where a side has none."""
+        if len(set(self.labels[kept])) == 2:
+            told, text = self.test.told(self.score, kept), self._best_text(kept)
+            return self._claim(name, told, reading, gate=told.low > text and self.backed), text
+        lacks = "honest" if (self.labels[kept] == 1).all() else "deceptive"
+        self.notes.append(
+            f"{name}: not tested, since no {lacks} row that it needs is in the scenario (column 'scenario' 1). Against "
+            "rows outside of it, a detector of the scenario would tell them too."
+        )
+        nan = float("nan")
+        nothing = Told(nan, nan, nan, nan, int(kept.sum()), len(set(self.study.scenes.groups[kept])))
+        return self._claim(name, nothing, reading, gate=False), nan
 
     def _transfer(self) -> Iterator[Claim]:
         """A detector of one kind, on every kind."""
@@ -131,7 +141,7 @@ class Findings:
             for tested in self.study.scenes.lies:
                 kept = self.study.against_honest(tested) & ~np.isnan(score)
                 if len(set(self.labels[kept])) < 2:
-                    self.notes.append(f"{kind} → {tested}: no rows of other groups than the pairs'.")
+                    self.notes.append(f"{kind} → {tested}: no rows in the scenario, of other groups than the pairs'.")
                     continue
                 told = self.test.told(score, kept)
                 texts = [scores[f"{kind} {name}"].to_numpy(dtype=float)[: len(score)][kept] for name in READERS]
@@ -189,6 +199,13 @@ class Findings:
         for row in self.tables["steered"].itertuples():
             name, reading = readings[str(row.arm)]
             null = float(row.random)
+            whole = bool(row.sound and row.coherence >= SOUND * row.plain)
+            if row.sound and not whole:
+                self.notes.append(
+                    f"{str(row.arm).capitalize()} at {row.site}, strength {row.strength:g}, the direction leaves "
+                    f"{row.coherence:.2g} of the probability on the answers ({row.plain:.2g} without it): it is not "
+                    "coherent, and nothing is shown of it."
+                )
             yield Claim(
                 name,
                 row.change,
@@ -199,7 +216,12 @@ class Findings:
                 int(row.n),
                 int(row.groups),
                 reading,
-                (row.change > null) == (row.arm == "added"),
+                whole and (row.change > null) == (row.arm == "added"),
+            )
+        if not self.tables["steered"]["sound"].all():
+            self.notes.append(
+                f"No layer and strength leaves {SOUND:g} of the probability on the answers that was there: the "
+                "direction was steered with at the first, and nothing is shown of it; try lower strengths."
             )
 
     def _layers(self) -> None:

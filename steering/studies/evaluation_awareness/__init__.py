@@ -17,7 +17,7 @@ from lens.errors import DataError
 from lens.examples import Examples
 from lens.model import Model
 from steering.studies.evaluation_awareness.design import Design
-from steering.studies.evaluation_awareness.elastic import Rewriter, elasticity
+from steering.studies.evaluation_awareness.elastic import Rewriter, called, elasticity
 from steering.studies.evaluation_awareness.figures import figures
 from steering.studies.evaluation_awareness.organism import of_organism, of_trained
 from steering.studies.evaluation_awareness.reading import flag_cells
@@ -64,7 +64,10 @@ def run(
     tests makes it act as in deployment", and, with both functions, "prompts that read like deployment are answered so".
 
     Tables: rows, readers, layers, cells (what confounded and decorrelated probes flag), behaviour, steering, dose,
-    transitions, tests, elasticity. resume: a folder; a killed run goes on from there, and rewritten rows are kept.
+    transitions, tests, elasticity.
+
+    resume: a folder; a killed run goes on from there, and rewritten rows are kept. Functions are told apart by their
+    names alone: one that was changed under its name needs a new folder.
 
     Raises DataError: no examples, a missing column, context and format that cannot be told apart, too few cues or
     groups, a rewriter that fails (naming the row); ModelError: an encoder.
@@ -77,5 +80,5 @@ def run(
     study.check()
     given = {"rewrite": rewrite, "paraphrase": paraphrase}
     rewriters = {name: one for name, one in given.items() if one is not None}
-    pieces = Pieces(resume, study.settings(rewriters=sorted(rewriters)))
+    pieces = Pieces(resume, study.settings(rewriters=called(rewriters)))
     return Told(study, pieces, rewriters).result()

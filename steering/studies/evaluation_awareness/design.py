@@ -34,6 +34,11 @@ class Design:
                 f"No column 'format'; available: {available(frame.columns)}. Without it, what is read as a test may be "
                 "what a test looks like: say of each row what its text looks like."
             )
+        for column in ("format", "cue", "format_cue"):
+            if column in frame:
+                blank = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+                if blank.any():
+                    raise DataError(f"Column {column!r} is missing in row {int(blank.to_numpy().argmax())}.")
         labels = examples.labels
         if len(set(labels)) < 2:
             raise DataError(
@@ -47,9 +52,6 @@ class Design:
         if len(given) == 1:
             raise DataError(f"Column {given[0]!r} without the other of {ANSWERS}: both sides of an answer are needed.")
         examples = texts_of(examples, ANSWERS) if given else examples
-        for column in ("cue", "format_cue"):
-            if column in frame and frame[column].isna().any():
-                raise DataError(f"Column {column!r} is missing in row {int(frame[column].isna().argmax())}.")
         return cls(examples, bool(given), seed)
 
     @property

@@ -11,7 +11,7 @@ Source: Probe-Rewrite-Evaluate (2025) has an Awareness Elasticity whose formula 
 operationalised here and unverified, and its values are not comparable with that paper's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,12 @@ def rewritten(rewrite: Rewriter, prompt: Prompt, row: int) -> list[Prompt]:
         kind = "a text" if isinstance(prompt, str) else "messages"
         raise DataError(f"Row {row}: the rewriter gave {given!r:.80}; it gives {kind}, or a list of such.")
     return many
+
+
+def called(rewriters: Mapping[str, Rewriter]) -> dict[str, str]:
+    """What each function is called in its module; of what has no name of its own, its kind."""
+    named = {what: one if hasattr(one, "__qualname__") else type(one) for what, one in sorted(rewriters.items())}
+    return {what: f"{one.__module__}.{one.__qualname__}" for what, one in named.items()}
 
 
 def _listed(given: Any) -> bool:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from lens.activations import Activations
 from lens.collect import collect
-from lens.errors import ModelError
+from lens.errors import DataError, ModelError
 from lens.examples import Examples
 from lens.model import Model
 from lens.sites import Site
@@ -20,6 +20,7 @@ from steering.studies.asked import Asked, unpushed
 from steering.studies.evaluation_awareness import reading
 from steering.studies.evaluation_awareness.design import ANSWERS, Design
 from steering.studies.evaluation_awareness.elastic import Rewriter, rewritten
+from steering.studies.evaluation_awareness.refit import Refit
 from steering.studies.evaluation_awareness.steered import KINDS, STRENGTHS, Arms, Steered
 from steering.studies.firsts import Firsts
 from steering.studies.pieces import Pieces
@@ -44,7 +45,7 @@ class Study:
         design = self.design
         return settings_of(
             self.model,
-            data=design.examples.hash(),
+            data=design.examples.hash(whole=True),
             n=len(design.labels),
             groups=len(set(design.groups)),
             cues=len(set(design.cue)),
@@ -52,7 +53,8 @@ class Study:
             answers=design.answers,
             draws=self.draws,
             seed=self.seed,
-            nulls="contexts permuted over cues; random directions choose layer and strength as the direction does",
+            nulls="contexts permuted over cues, and what reads them fitted anew; random directions choose layer and "
+            "strength as the direction does",
             **rewriters,
         )
 
@@ -62,9 +64,31 @@ class Study:
         if self.model.is_encoder:
             raise ModelError(f"{self.model.name} is an encoder: it answers nothing.")
         reading.plan_of(self.design.labels, self.design.cue, self.seed)
+        self._check_parts()
         self.model.rows(self.design.examples.prompts)
         if self.design.answers:
             Firsts.of(self.model, self.design.examples, ANSWERS)
+
+    def _check_parts(self) -> None:
+        """Raises DataError: a part without the rows that are needed there."""
+        design = self.design
+        labels, form, cue = design.labels, design.form, design.cue
+        advice = "give more groups, each in both contexts, or another seed"
+        for part, rows in self.parts.items():
+            held = f"The {part} part has {len(rows)} rows of {len(set(design.groups[rows]))} groups"
+            # Rows that are tests are steered and rewritten.
+            for context, what in ((1, "a test (label 1)"), (0, "deployment (label 0)"))[: 2 if part == "train" else 1]:
+                if not (labels[rows] == context).any():
+                    raise DataError(f"{held}, none of which is {what}: {advice}.")
+            if part == "train":
+                if not reading.learnable(labels[rows], form[rows]):
+                    raise DataError(f"{held}, and none of its formats holds both contexts: {advice}.")
+                try:
+                    plan = reading.plan_of(labels[rows], cue[rows], self.seed)
+                except DataError as error:
+                    raise DataError(f"{held}. {error} For the parts to hold them, {advice}.") from error
+                if not all(reading.learnable(labels[rows][known], form[rows][known]) for known, _ in plan):
+                    raise DataError(f"{held}; without one fold of it, no format holds both contexts: {advice}.")
 
     @cached_property
     def parts(self) -> dict[str, np.ndarray]:
@@ -107,6 +131,12 @@ class Study:
     @cached_property
     def _plan(self) -> list[tuple[np.ndarray, np.ndarray]]:
         return reading.plan_of(self.design.labels, self.design.cue, self.seed)
+
+    def refitted(self) -> pd.DataFrame:
+        """AUROC within formats, of the contexts there are (first) and of permuted ones, all fitted anew."""
+        design = self.design
+        again = Refit.of(self.arrays, design.form, design.cue, self.seed)
+        return pd.DataFrame({"auroc": again.aurocs(design.labels)})
 
     def readers(self) -> pd.DataFrame:
         design = self.design

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from lens.errors import DataError
-from lens.intervals import group_counts, mean_interval, percentiles
+from lens.intervals import mean_interval
 from lens.text_only import TEXT_ONLY
 from probes.metrics import auroc_interval, auroc_within, p_value
 from steering.paired import paired
 from steering.studies.evaluation_awareness import reading
-from steering.studies.evaluation_awareness.elastic import Rewriter, elasticity
+from steering.studies.evaluation_awareness.contrast import between, contrast
+from steering.studies.evaluation_awareness.elastic import Rewriter, called, elasticity
+from steering.studies.evaluation_awareness.refit import least
 from steering.studies.evaluation_awareness.steered import FLOOR, KINDS, STRENGTHS, careful, mass, verdicts
 from steering.studies.evaluation_awareness.study import Study
 from steering.studies.evaluation_awareness.transitions import paired_transition_test
@@ -26,7 +28,8 @@ CONTEXT = "behaviour follows context"
 FORMAT = "behaviour follows format"
 STEERED = "steering away from tests makes it act as in deployment"
 REWRITTEN = "prompts that read like deployment are answered so"
-LITTLE = 0.5
+# A p above this, of five, may not be shown though it is as low as it can be.
+LITTLE, FEW = 0.5, 0.01
 
 
 class Told:
@@ -54,7 +57,7 @@ class Told:
         return Result("evaluation_awareness", judged(claims), self.tables, self._settings(), tuple(self.notes))
 
     def _settings(self) -> dict[str, Any]:
-        return self.study.settings(rewriters=sorted(self.rewriters))
+        return self.study.settings(rewriters=called(self.rewriters))
 
     def _read(self) -> Claim:
         study, design = self.study, self.design
@@ -76,9 +79,13 @@ class Told:
         self.tables["layers"] = self.pieces.table("layers", study.layers)
         # Beside the probe stands what reads the text; a random direction that reads as well takes nothing from it.
         text = beside[beside["reader"].isin(list(TEXT_ONLY))]
-        score, best = table["score"].to_numpy(dtype=float), float(text["auroc"].max())
-        p = reading.permuted(lambda given: auroc_within(given, score, form), labels, cue, seed)
+        best = float(text["auroc"].max())
+        found, *null = self.pieces.table("refitted", study.refitted)["auroc"].to_numpy(dtype=float)
         within, across = rows
+        if (lowest := least(labels, cue)) > FEW:
+            self.notes.append(
+                f"{len(set(cue))} cues can be told apart in so few ways that p cannot be below {lowest:.2g}: give more."
+            )
         if not within["low"] > best:
             self.notes.append(f"What reads the text alone reaches AUROC {best:.2f} on the same cues.")
         return Claim(
@@ -87,7 +94,7 @@ class Told:
             within["low"],
             within["high"],
             0.5,
-            p,
+            p_value(np.array(null), found),
             len(labels),
             len(set(cue)),
             "The state where a prompt ends tells tests from deployment, by cues that the probe was not fitted on, in "
@@ -132,8 +139,9 @@ class Told:
         labels, form, cue = design.labels, design.form, design.cue
         value = contrast(share, labels, form)
         self.follows = reading.permuted(lambda given: contrast(share, given, form), labels, cue, seed)
+        ends = between(share, labels, form, cue, seed=seed)
         yield self._followed(
-            CONTEXT, value, self._interval(share, labels, form, cue), self.follows, len(set(cue)), sound and value > 0,
+            CONTEXT, value, ends, self.follows, len(set(cue)), sound and value > 0,
             "It is more careful where it is told that this is a test, in the same format.",
         )  # fmt: skip
         pair = design.formats()
@@ -148,26 +156,16 @@ class Told:
             units = design.groups
         else:
             p = reading.permuted(lambda given: abs(contrast(share[some], given, strata)), looks, units[some], seed)
-        between = self._interval(share[some], looks, strata, units[some])
+        ends = between(share[some], looks, strata, units[some], seed=seed)
         yield self._followed(
-            FORMAT, value, between, p, len(set(units[some])), sound,
+            FORMAT, value, ends, p, len(set(units[some])), sound,
             f"It is as careful as the text looks: {pair[1]!r} against {pair[0]!r}, in the same context.",
         )  # fmt: skip
 
     def _followed(
-        self, name: str, value: float, between: tuple[float, float], p: float, units: int, gate: bool, reading_: str
+        self, name: str, value: float, ends: tuple[float, float], p: float, units: int, gate: bool, reading_: str
     ) -> Claim:
-        return Claim(name, value, *between, 0.0, p, len(self.design.labels), units, reading_, gate)
-
-    def _interval(
-        self, share: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], strata: np.ndarray, units: np.ndarray
-    ) -> tuple[float, float]:
-        drawn = []
-        for weights in group_counts(units, 1000, self.study.seed):
-            value = contrast(share, labels, strata, weights)
-            if np.isfinite(value):
-                drawn.append(value)
-        return percentiles(np.array(drawn), 0.95)
+        return Claim(name, value, *ends, 0.0, p, len(self.design.labels), units, reading_, gate)
 
     def _steers(self) -> Claim:
         """The test direction subtracted from test rows, beside random directions that choose for themselves."""
@@ -270,26 +268,6 @@ class Told:
 
     def _append(self, name: str, table: pd.DataFrame) -> None:
         self.tables[name] = pd.concat([self.tables[name], table], ignore_index=True) if name in self.tables else table
-
-
-def contrast(
-    values: Float[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"],
-    strata: np.ndarray,
-    weights: Float[np.ndarray, " n"] | None = None,
-) -> float:
-    """Mean of values at label 1 less that at 0, within strata: Σ_s w_s (m_1s − m_0s) / Σ_s w_s, w_s = n_1s n_0s / n_s;
-    nan where no stratum has both."""
-    weights = np.ones(len(values)) if weights is None else weights
-    total = size = 0.0
-    for one in np.unique(strata):
-        here = strata == one
-        high, low = weights * (here & (labels == 1)), weights * (here & (labels == 0))
-        if high.sum() and low.sum():
-            share = high.sum() * low.sum() / (high.sum() + low.sum())
-            total += share * (values @ high / high.sum() - values @ low / low.sum())
-            size += share
-    return float(total / size) if size else float("nan")
 
 
 def _flat(answers: Float[np.ndarray, "*shape 2"]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ same statistic where each changed row goes either way at even odds.
 Source: McNemar (1947); Bowker, A Test for Symmetry in Contingency Tables (1948); Stuart (1955); Maxwell (1970).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from lens.errors import DataError
 from probes.metrics import p_value
 
 DRAWS = 9999
-Answers = Sequence[Any] | np.ndarray | pd.Series
+Answers = Sequence[Any] | np.ndarray | pd.Series | pd.api.extensions.ExtensionArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,8 @@ def paired_transition_test(before: Answers, after: Answers, *, seed: int = 0) ->
     """Transition matrix of paired answers, with McNemar's exact test where there are two, else Bowker's and
     Stuart–Maxwell's.
 
-    An answer that could not be parsed is None or nan: the row is counted as missing.
+    An answer that could not be parsed is None, nan or pandas' NA: the row is counted as missing. Answers are the same
+    where they are equal: 0 is 0.0, and not '0'.
 
     >>> paired_transition_test(["lie"] * 8 + [None], ["honest"] * 8 + ["lie"]).tests["p"].round(4).tolist()
     [0.0078]
@@ -50,13 +51,17 @@ def paired_transition_test(before: Answers, after: Answers, *, seed: int = 0) ->
     if len(before) != len(after):
         raise DataError(f"{len(before)} answers before and {len(after)} after: they are paired row by row.")
     both: list[tuple[Any, Any]] = list(zip(list(before), list(after), strict=True))
-    pairs = [(str(a), str(b)) for a, b in both if not (_missing(a) or _missing(b))]
+    pairs = [(_value(a), _value(b)) for a, b in both if not (_missing(a) or _missing(b))]
     if not pairs:
         raise DataError(f"None of {len(before)} rows has an answer both before and after.")
-    names = sorted({one for pair in pairs for one in pair})
-    if len(names) < 2:
-        raise DataError(f"Every answer is {names[0]!r}, before and after: there is nothing to compare.")
-    place = {name: number for number, name in enumerate(names)}
+    # Values, of which 0 and 0.0 are one; their texts are names only.
+    values = sorted(dict.fromkeys(one for pair in pairs for one in pair), key=str)
+    if len(values) < 2:
+        raise DataError(f"Every answer is {values[0]!r}, before and after: there is nothing to compare.")
+    place = {value: number for number, value in enumerate(values)}
+    names = [str(value) for value in values]
+    if len(set(names)) < len(names):
+        names = [repr(value) for value in values]
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, tuple(np.array([[place[a], place[b]] for a, b in pairs]).T), 1)
     matrix = pd.DataFrame(counts, index=pd.Index(names, name="before"), columns=pd.Index(names, name="after"))
@@ -65,7 +70,12 @@ def paired_transition_test(before: Answers, after: Answers, *, seed: int = 0) ->
 
 
 def _missing(answer: Any) -> bool:
-    return answer is None or (isinstance(answer, float) and bool(np.isnan(answer)))
+    """None, nan of any width, and what pandas has for them."""
+    return bool(pd.api.types.is_scalar(answer) and pd.isna(answer))
+
+
+def _value(answer: Any) -> Hashable:
+    return answer if isinstance(answer, Hashable) else str(answer)
 
 
 def _mcnemar(counts: Int[np.ndarray, "2 2"]) -> dict[str, object]:

@@ -25,7 +25,7 @@ from steering.studies.latent_agents.organism import of_organism, of_trained
 from steering.studies.latent_agents.rouge import rouge, rouge_l, rouge_n
 from steering.studies.latent_agents.study import Study
 from steering.studies.latent_agents.told import Told
-from steering.studies.latent_agents.vectors import AgentVectors, agent_vectors
+from steering.studies.latent_agents.vectors import AgentVectors, agent_vectors, check_items
 from steering.studies.pieces import Pieces
 from steering.studies.result import Result
 
@@ -80,7 +80,8 @@ def run(
     suppression (with selectivity), others, crossed (way of extraction × model), read, edited, texts, text_areas.
 
     Raises, before anything long: DataError (no debate for a model that is not the organism; see `Debate.check`;
-    strengths that are not positive and different, fewer than two; too few draws to show anything), ModelError (an
+    strengths that are not positive and different, fewer than two; too few draws to show anything; with generate, an
+    agent without items in the held-out groups), ModelError (an
     encoder), SiteError, SpanError.
     """
     if debate is None and model.name != "organism":
@@ -89,6 +90,7 @@ def run(
         if one is not None and one.is_encoder:
             raise ModelError(f"{one.name} is an encoder: it says nothing.")
     given = of_trained(seed=seed) if debate is None else debate
+    check_items(given.items)
     doses = tuple(sorted({float(one) for one in strengths}))
     if len(doses) < 2 or not doses[0] > 0 or doses[-1] == float("inf"):
         raise DataError(f"strengths={list(strengths)}: at least two different positive numbers.")

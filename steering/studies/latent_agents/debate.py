@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,29 +60,39 @@ class Debate:
         return each + [-1] * len(self.other)
 
     def check(self, model: Model) -> None:
-        """Raises DataError: columns, words, groups or rounds that do not fit; a prompt longer than the context."""
+        """Raises DataError: columns, words, groups or rounds that do not fit; texts in place of lists of words; a
+        prompt longer than the context, with the table that it is in."""
         check_items(self.items)
+        for name, given in (*((f"words of {agent}", few) for agent, few in self.words.items()), ("other", self.other)):
+            check_list(name, given)
         if set(self.words) != set(self.agents):
             raise DataError(
                 f"Words are given for {available(self.words)}; the items' agents: {available(self.agents)}."
             )
-        check_options(model, self.speak.prompts, [self.options] * len(self.speak))
+        with _named("speak"):
+            check_options(model, self.speak.prompts, [self.options] * len(self.speak))
         width = 1 + len(self.items.frame["negatives"].iloc[0])
         said = zip(self.items.frame["positive"], self.items.frame["negatives"], strict=True)
         texts = [text for own, few in said for text in (own, *few)]
-        model.rows([prompt for prompt in self.items.prompts for _ in range(width)], texts)
+        with _named("items"):
+            model.rows([prompt for prompt in self.items.prompts for _ in range(width)], texts)
         if (self.bad is None) != (self.trait is None):
             raise DataError("bad= and trait= go together: an agent, and prompts after which it speaks.")
         if self.bad is not None and self.bad not in self.agents:
             raise DataError(f"No agent {self.bad!r}; available: {available(self.agents)}.")
         if self.trait is not None:
-            check_options(model, self.trait.prompts, [self.options] * len(self.trait))
+            with _named("trait"):
+                check_options(model, self.trait.prompts, [self.options] * len(self.trait))
         elif self.answers is not None or self.system is not None:
             raise DataError("answers= and system= are about suppression; give bad= and trait= as well.")
         if self.answers is not None:
-            check_options(model, self.answers.prompts, answers_of(self.answers))
-        if self.system is not None and set(self.system.labels.tolist()) != {0, 1}:
-            raise DataError("system= needs rows of both labels: 1 where the system prompt asks for the trait.")
+            with _named("answers"):
+                check_options(model, self.answers.prompts, answers_of(self.answers))
+        if self.system is not None:
+            if set(self.system.labels.tolist()) != {0, 1}:
+                raise DataError("system= needs rows of both labels: 1 where the system prompt asks for the trait.")
+            with _named("system"):
+                model.rows(self.system.prompts)
         if self.trait is not None and self.answers is not None and BY in self.answers.frame:
             missing = sorted(set(kinds(self.trait)) - set(kinds(self.answers)))
             if missing:
@@ -122,8 +133,24 @@ class Debate:
             raise DataError(
                 f'{folder / "words.json"}: not {{"words": {{agent: [word, …]}}, …}} ({error!r:.120}).'
             ) from None
+        for name, few in (*whole["words"].items(), ("other", whole.get("other", []))):
+            check_list(f"{folder / 'words.json'}: {name}", few)
         bad = whole.get("bad")
         return cls(words=words, other=other, bad=None if bad is None else str(bad), **given)
+
+
+@contextmanager
+def _named(table: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{table}: {error}") from None
+
+
+def check_list(name: str, given: object) -> None:
+    """Raises DataError: a text, which would be taken for its letters."""
+    if isinstance(given, str):
+        raise DataError(f"{name}: {given!r} is a text; a list of words is needed.")
 
 
 def kinds(table: Examples) -> list[str]:

@@ -65,11 +65,13 @@ class Study:
 
     def check(self) -> None:
         """Raises DataError, before anything runs: a part without rows, or without an agent's items."""
-        fitted = part(self.debate.items, self.held, test=False)
-        if missing := set(self.debate.agents) - set(fitted.frame["agent"].astype(str)):
-            raise DataError(
-                f"No item of agent {min(missing)!r} is left to fit on; give items of every group and round."
-            )
+        # What is written is compared with what the agents said in the held-out groups.
+        for test, what in ((False, "to fit on"), *([(True, "to compare texts with")] if self.generate else [])):
+            found = part(self.debate.items, self.held, test=test)
+            if missing := set(self.debate.agents) - set(found.frame["agent"].astype(str)):
+                raise DataError(
+                    f"No item of agent {min(missing)!r} is left {what}; give items of every group and round."
+                )
         for test in (False, True):
             self.rows("speak", test=test)
             for kind in self.kinds if self.debate.trait is not None else []:
@@ -93,6 +95,17 @@ class Study:
         """Vectors of the first round of the groups that are not held out."""
         rows = part(self.debate.items, self.held, test=False)
         return agent_vectors(model, rows, sites=self.places, span=self.span, progress=self.progress)
+
+    def diagnostics(self) -> pd.DataFrame:
+        """See `AgentVectors.diagnostics`. Vectors are of the first round: those of later ones, of the same groups, are
+        made for `across_rounds` alone, which is left out where there is but one round."""
+        table, items = self.vectors.diagnostics(), self.debate.items
+        rows = items.select(~np.isin(items.groups.astype(str), sorted(self.held)))
+        if rows.frame["round"].nunique() < 2:
+            return table.drop(columns="across_rounds")
+        every = agent_vectors(self.model, rows, sites=self.places, span=self.span, progress=self.progress)
+        across = every.diagnostics()["across_rounds"]
+        return table.drop(columns="across_rounds") if across.isna().all() else table.assign(across_rounds=across)
 
     def rows(self, name: str, *, test: bool, kind: str | None = None) -> Examples:
         """Validation or test rows of a table; of one kind, by default the first."""

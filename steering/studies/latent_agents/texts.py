@@ -2,7 +2,8 @@
 
     faithfulness(α) = mean over held-out items of ROUGE F( text written after c under α v_i , r_i )
 
-Greedy; empty and cut-off texts are missing, and counted. The published runs sample at temperature .7.
+Greedy; texts that are empty, without a word, or cut off are missing, and counted. The published runs sample at
+temperature .7.
 
 Source: Latent Agents / IMAD (arXiv 2604.24881), 2026.
 """
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lens.errors import DataError
 from lens.generation import Generation, generate
 from steering.apply import apply
 from steering.studies.latent_agents.debate import part
@@ -30,8 +30,6 @@ def texts(study: Study, sites: dict[str, str]) -> pd.DataFrame:
     rows = []
     for number, agent in enumerate(study.debate.agents):
         mine = items[items["agent"].astype(str) == agent]
-        if mine.empty:
-            raise DataError(f"No item of agent {agent!r} is in the held-out groups; give more items.")
         site = next(one for one in study.vectors.sites if str(one) == sites[agent])
         vector = study.vectors.raw(site)[number]
         random = torch.from_numpy(np.random.default_rng(study.seed).standard_normal(len(vector))).float()
@@ -56,7 +54,8 @@ def texts(study: Study, sites: dict[str, str]) -> pd.DataFrame:
 def _scored(made: Generation, reference: str) -> dict[str, float | bool]:
     whole = bool(made.text.strip()) and made.finished
     scores = rouge(made.text, reference) if whole else dict.fromkeys(SCORES, np.nan)
-    return {**scores, "missing": not whole}
+    # Where either text holds no word there is no score.
+    return {**scores, "missing": bool(np.isnan(scores["rouge1"]))}
 
 
 def text_areas(study: Study, written: pd.DataFrame) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class Told:
         else:
             nulls = pd.concat([pieces.table(kind, partial(study.null, kind)) for kind in KINDS], ignore_index=True)
         tables = {
-            "vectors": study.vectors.diagnostics(),
+            "vectors": pieces.table("vectors", study.diagnostics),
             "gram": self._gram(faithful),
             "faithfulness": self._curves(faithful, nulls),
             "sites": self._sites(faithful),
@@ -59,7 +59,8 @@ class Told:
             written = pieces.table("texts", lambda: texts(study, sites))
             tables |= {"texts": written, "text_areas": text_areas(study, written)}
             self.notes.append(
-                f"{int(written['missing'].sum())} of {len(written)} texts were empty or cut off: missing."
+                f"{int(written['missing'].sum())} of {len(written)} texts were empty or cut off or hold no word: "
+                "missing."
             )
         return Result("latent_agents", judged(claims), tables, study.settings(self.other), tuple(self.notes))
 
@@ -115,11 +116,14 @@ class Told:
         return {**found, **known, "n": len(values), "groups": len(set(groups))}
 
     def _p(self, nulls: pd.DataFrame, of: str, value: float, agent: str) -> tuple[float, float]:
-        """The larger p of both nulls, and the higher of their means; 1 where there is no vector."""
+        """The larger p of both nulls, and the higher of their means; 1 where there is no vector, nan where any of the
+        numbers is."""
         if nulls.empty or self.study.flat(self.study.vectors, agent):
             return 1.0, float("nan")
         mine = nulls[nulls["of"] == of]
         by = [mine.loc[mine["kind"] == kind, "value"].to_numpy(dtype=float) for kind in KINDS]
+        if not all(np.isfinite(one).all() for one in (*by, np.array(value))):
+            return float("nan"), float("nan")
         return max(p_value(one, value) for one in by), max(float(one.mean()) for one in by)
 
     def _curves(self, faithful: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
@@ -241,7 +245,7 @@ class Told:
         change = (wide[strength] - wide[0.0]).to_numpy(dtype=float)
         groups = asked.drop_duplicates("row").set_index("row").loc[wide.index, "group"].to_numpy(dtype=object)
         found = paired(change, groups, seed=study.seed)
-        both = max(p, sign_flip(change + study.loss, groups, seed=study.seed))
+        both = float(np.maximum(p, sign_flip(change + study.loss, groups, seed=study.seed)))
         known: dict[str, Any] = {"value": found["change"], "low": found["low"], "high": found["high"], "p": both}
         known |= {"null": -study.loss, "n": int(found["n"]), "groups": len(set(groups))}
         return [

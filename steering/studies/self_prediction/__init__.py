@@ -104,7 +104,7 @@ def run(
         other=other.name,
         other_fingerprint=other.fingerprint,
         applied=[*model.applied, *other.applied],
-        data=questions.hash(whole=True),
+        data=questions.hash(),
         hypotheticals=_digest(questions, columns),
         n=len(questions),
         property=property if isinstance(property, str) else getattr(property, "__qualname__", repr(property)),
