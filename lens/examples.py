@@ -221,9 +221,8 @@ class Examples:
 
     def hash(self, *, whole: bool = False) -> str:
         """A short content hash of prompts, responses, labels and groups; whole: of all columns."""
-        known = ("prompt", "response", "label", "group")
-        columns = [column for column in self.frame if whole or column in known]
-        columns.sort(key=lambda column: known.index(column) if column in known else len(known))
+        known = [one for one in ("prompt", "response", "label", "group") if one in self.frame]
+        columns = [*known, *(one for one in self.frame if whole and one not in known)]
         digest = hashlib.sha256()
         for part in self.json_lines(columns):
             digest.update(part)

@@ -136,7 +136,7 @@ def steer(
     if ablate and unit is not None:
         raise DataError(f"--unit {unit} is for what is added; --ablate removes a share, --strength.")
     if not data:
-        check_unread("--data", {"--text": (text, "prompt"), "--where": (where, None)})
+        check_unread("--data", text=text, where=where)
     vector = Direction.load(direction)
     if data:
         examples = Rows(data, text, where=where).load()

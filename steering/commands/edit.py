@@ -106,7 +106,7 @@ def edit(
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"--out {out} is there already; give a new folder.")
     if not data:
-        check_unread("--data", {"--text": (text, "prompt"), "--where": (where, None), "--group": (group, None)})
+        check_unread("--data", text=text, where=where, group=group)
     change = _change(kind, direction, rows, alpha, strength, unit, site, through_norms)
     examples = Rows(data, text, group=group, where=where).load() if data else None
     measures = {one: measure_of(one) for one in measure or []}

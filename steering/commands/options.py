@@ -1,6 +1,6 @@
 """What the commands share: their options, how rows and models are found, and how tables are printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +53,10 @@ DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), flo
 
 
 MANY = 40
+
+
+# What options that name columns are where they are not given; others are None.
+UNTOUCHED = {"text": "prompt", "label": "label"}
 
 
 @dataclass(frozen=True)
@@ -182,12 +186,11 @@ def _check(name: str, given: str | None, choices: Sequence[str | None]) -> None:
         raise DataError(f"Unknown {name} {given!r}; available: {available(choice for choice in choices if choice)}.")
 
 
-def check_unread(needs: str, given: Mapping[str, tuple[Any, Any]]) -> None:
-    """Raises DataError where an option is given that nothing would read. needs: what it is about, which is not given;
-    given: of every option, its value and its default."""
-    for name, (value, default) in given.items():
-        if value != default and value != []:
-            raise DataError(f"{name} {_spelled(value)} is about {needs}, which is not given.")
+def check_unread(needs: str, **given: Any) -> None:
+    """Raises DataError where an option is given that nothing would read. needs: what it is about, and is not given."""
+    for name, value in given.items():
+        if value != UNTOUCHED.get(name) and value != []:
+            raise DataError(f"--{name} {_spelled(value)} is about {needs}, which is not given.")
 
 
 def _spelled(value: Any) -> str:

@@ -58,14 +58,7 @@ def evaluation_awareness(
     if data is None and model != "organism":
         raise DataError("Give --data with prompts: columns label and format beside the prompt; see --help.")
     if data is None:
-        options = {
-            "--text": (text, "prompt"),
-            "--group": (group, None),
-            "--where": (where, None),
-            "--label": (label, "label"),
-            "--positive": (positive, None),
-        }
-        check_unread("--data", options)
+        check_unread("--data", text=text, group=group, where=where, label=label, positive=positive)
     rows = None
     if data is not None:
         rows = Rows(data, text, label=label, positive=positive, group=group, where=where).load()

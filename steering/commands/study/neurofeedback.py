@@ -69,14 +69,7 @@ def neurofeedback(
 
     check_out(out)
     if data is None:
-        options = {
-            "--text": (text, "prompt"),
-            "--group": (group, None),
-            "--where": (where, None),
-            "--label": (label, "label"),
-            "--positive": (positive, None),
-        }
-        check_unread("--data", options)
+        check_unread("--data", text=text, group=group, where=where, label=label, positive=positive)
     counts, cut = _numbers(shots), _threshold(threshold)
     if axis:
         check_axes(axis)

@@ -63,7 +63,7 @@ def personas(
     if len(given) not in (0, 3) or (not given and model != "organism"):
         raise DataError("Give --personas, --requests and --checks together; see --help.")
     if not given:
-        check_unread("--requests", {"--text": (text, "prompt"), "--group": (group, None)})
+        check_unread("--requests", text=text, group=group)
     made = None
     if cast is not None and requests is not None and checks is not None:
         told = [

@@ -62,8 +62,7 @@ def self_knowledge(
     if data is None and model != "organism":
         raise DataError("Give --data with questions: columns right and wrong beside the prompt; see --help.")
     if data is None:
-        options = {"--text": (text, "prompt"), "--group": (group, None), "--where": (where, None)}
-        check_unread("--data", options)
+        check_unread("--data", text=text, group=group, where=where)
     questions = None if data is None else Rows(data, text, group=group, where=where).load()
     if questions is not None:
         study.Questions.of(questions)

@@ -66,8 +66,7 @@ def trait_vectors(
     if data is None and model != "organism":
         raise DataError("Give --data with traits: columns trait, label, high and low beside the prompt; see --help.")
     if data is None:
-        options = {"--text": (text, "prompt"), "--group": (group, None), "--where": (where, None)}
-        check_unread("--data", options)
+        check_unread("--data", text=text, group=group, where=where)
     traits = None
     if data is not None:
         traits = study.of_table(Rows(data, text, label="label", group=group, where=where, response=None).load())
